@@ -1,0 +1,105 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Events } from '../core/events.ts'
+
+/** What is counted at the moment of a scrape. */
+export interface Gauges {
+  readonly sessions: () => Promise<readonly { webapp: string; count: number }[]>
+  readonly shares: () => Promise<readonly { domain: string; count: number }[]>
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+/** Prometheus metrics, made from the events. OCM addresses, tokens and share ids are never labels. */
+export function createMetrics(events: Events, { sessions, shares }: Gauges): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry, prefix: 'ocm_gateway_' })
+  const registers = [registry]
+  const counter = (name: string, help: string, labelNames: string[]) =>
+    new Counter({ name: `ocm_gateway_${name}`, help, labelNames, registers })
+
+  const launches = counter('launches_total', 'Launches, by result (accepted, or the reason of the refusal)', [
+    'webapp',
+    'mode',
+    'result',
+  ])
+  const integration = counter('integration_requests_total', 'Back-channel requests, by result', ['operation', 'result'])
+  const proxied = counter('proxied_requests_total', 'Requests that an app answered', ['webapp', 'code'])
+  const upstreamFailures = counter('upstream_failures_total', 'Requests that an app did not answer', [
+    'webapp',
+    'reason',
+  ])
+  const refused = counter('requests_refused_total', 'Requests below a webapp that were refused', ['reason'])
+  const jwks = counter('jwks_fetches_total', 'Fetches of a pairing’s keys', ['domain', 'result'])
+  const ended = counter('sessions_ended_total', 'Sessions that ended, by reason', ['webapp', 'reason'])
+  const duration = new Histogram({
+    name: 'ocm_gateway_proxied_request_duration_seconds',
+    help: 'From the request to the end of the answer',
+    labelNames: ['webapp'],
+    buckets: SECONDS,
+    registers,
+  })
+  const webSockets = new Gauge({
+    name: 'ocm_gateway_websockets_active',
+    help: 'Open WebSockets',
+    labelNames: ['webapp'],
+    registers,
+  })
+  const cut = new Histogram({
+    name: 'ocm_gateway_revocation_cut_seconds',
+    help: 'From a verified revocation to the last connection cut in this process',
+    buckets: SECONDS,
+    registers,
+  })
+  const storeSeconds = new Histogram({
+    name: 'ocm_gateway_store_operation_duration_seconds',
+    help: 'Store operations',
+    labelNames: ['operation'],
+    buckets: SECONDS,
+    registers,
+  })
+  new Gauge({
+    name: 'ocm_gateway_sessions_active',
+    help: 'Live sessions',
+    labelNames: ['webapp'],
+    registers,
+    async collect() {
+      for (const { webapp, count } of await sessions()) this.set({ webapp }, count)
+    },
+  })
+  new Gauge({
+    name: 'ocm_gateway_shares_stored',
+    help: 'Share Records',
+    labelNames: ['domain'],
+    registers,
+    async collect() {
+      for (const { domain, count } of await shares()) this.set({ domain }, count)
+    },
+  })
+
+  type Fields = Readonly<Record<string, string & number>>
+  const on: Record<string, (fields: Fields) => void> = {
+    'launch.accepted': ({ webapp = '', mode = '' }) => launches.inc({ webapp, mode, result: 'accepted' }),
+    'launch.refused': ({ webapp = '', reason = '' }) => launches.inc({ webapp, mode: '', result: reason }),
+    'share.stored': ({ outcome = '' }) => integration.inc({ operation: 'shares', result: outcome }),
+    'share.revoked': ({ outcome = '', seconds = 0 }) => {
+      integration.inc({ operation: 'revoke', result: outcome })
+      cut.observe(Number(seconds))
+    },
+    'share.closed': () => integration.inc({ operation: 'close', result: 'closed' }),
+    'integration.refused': ({ operation = '', reason = '' }) => integration.inc({ operation, result: reason }),
+    'request.refused': ({ reason = '' }) => refused.inc({ reason }),
+    'session.ended': ({ webapp = '', reason = '' }) => ended.inc({ webapp, reason }),
+    'keys.fetched': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
+    'keys.failed': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
+    'upstream.failed': ({ webapp = '', reason = '' }) => upstreamFailures.inc({ webapp, reason }),
+    'websocket.opened': ({ webapp = '' }) => webSockets.inc({ webapp }),
+    'websocket.closed': ({ webapp = '' }) => webSockets.dec({ webapp }),
+    'store.operation': ({ operation = '', seconds = 0 }) => storeSeconds.observe({ operation }, Number(seconds)),
+    proxied: ({ webapp = '', code = 0, seconds = 0 }) => {
+      proxied.inc({ webapp, code })
+      duration.observe({ webapp }, Number(seconds))
+    },
+  }
+  events.observe((event, fields) => on[event]?.(fields as Fields))
+  return registry
+}

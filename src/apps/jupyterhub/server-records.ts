@@ -1,0 +1,57 @@
+import type { ShareKey, Store, Workload } from '../../store/store.ts'
+import type { Sealer } from '../../trust/sealer.ts'
+import type { MintedToken } from './hub-client.ts'
+
+/** A minted token as it is kept: its value sealed. */
+interface KeptToken {
+  readonly id: string
+  readonly sealed: string
+  /** Epoch seconds. */
+  readonly expiresAt: number
+}
+
+/** What we keep of one hub user, from before it is made until after it is deleted. */
+export interface ServerRecord extends ShareKey {
+  /** The hub user. */
+  readonly name: string
+  /** The one token we minted; none before the server has run, and after it was stopped. */
+  readonly token: KeptToken | undefined
+}
+
+export type ServerRecords = ReturnType<typeof createServerRecords>
+
+/** The workloads of one webapp: its hub users and, sealed, their tokens. */
+export function createServerRecords(webapp: string, { store, sealer }: { store: Store; sealer: Sealer }) {
+  const context = (name: string) => `token of ${name} at ${webapp}`
+
+  async function put({ name, senderDomain, shareId, token }: ServerRecord): Promise<void> {
+    await store.workloads.put({ webapp, name, senderDomain, shareId, data: JSON.stringify({ token }) })
+  }
+
+  return {
+    put,
+
+    async get(name: string): Promise<ServerRecord | undefined> {
+      const workload = await store.workloads.get(webapp, name)
+      return workload && recordOf(workload)
+    },
+
+    list: (): Promise<Workload[]> => store.workloads.list(webapp),
+
+    delete: (name: string): Promise<void> => store.workloads.delete(webapp, name),
+
+    putToken(record: ServerRecord, { id, token }: MintedToken, expiresAt: number): Promise<void> {
+      return put({ ...record, token: { id, sealed: sealer.seal(token, context(record.name)), expiresAt } })
+    },
+
+    /** The token’s value; `undefined` when there is none, or our key is not the one it was sealed under. */
+    tokenValue({ name, token }: ServerRecord): string | undefined {
+      return token && sealer.open(token.sealed, context(name))
+    },
+  }
+}
+
+function recordOf({ name, senderDomain, shareId, data }: Workload): ServerRecord {
+  const { token } = JSON.parse(data) as Pick<ServerRecord, 'token'>
+  return { name, senderDomain, shareId, token }
+}

@@ -1,0 +1,230 @@
+import { z } from 'zod'
+import { isLoopbackHost } from '../core/loopback.ts'
+import { hostnameOf } from '../core/ocm-address.ts'
+import { type Finding, formatPath, isSection, nearest, valueAt } from './messages.ts'
+import { type Fields, type KindSchema, pairingSchema, serverSchema, webappFields } from './schema.ts'
+
+type Path = readonly PropertyKey[]
+type Report = (path: Path, message: string) => void
+
+/**
+ * The mistakes that only show when two settings are seen together, and what is allowed but risky.
+ *
+ * Looks at every value that is right by itself; of the others it assumes nothing, since they are reported already.
+ */
+export function crossCheck(document: unknown, kinds: readonly KindSchema[], fields: Fields) {
+  const sketch = sketchSchema(fields, kinds).parse(document)
+  const problems: Finding[] = []
+  const warnings: Finding[] = []
+  const problem: Report = (path, message) => problems.push({ path, message })
+  checkSchemes(sketch, problem)
+  checkListeners(sketch, problem)
+  checkUnique(sketch, problem)
+  checkReferences(sketch, problem)
+  checkPlaces(sketch, problem)
+  checkUpstreams(sketch, document, problem)
+  findSharedHosts(sketch, (path, message) => warnings.push({ path, message }))
+  return { problems, warnings }
+}
+
+type Sketch = z.infer<ReturnType<typeof sketchSchema>>
+
+/** The settings that are compared; what is missing or wrong is `undefined`. Never fails. */
+function sketchSchema(fields: Fields, kinds: readonly KindSchema[]) {
+  const server = serverSchema(fields).shape
+  const pairing = pairingSchema(fields).shape
+  const webapp = webappFields(fields)
+  return section({
+    server: section({
+      publicUrl: ifRight(server.publicUrl),
+      listen: ifRight(server.listen),
+      adminListen: ifRight(server.adminListen),
+      integrationApi: ifRight(server.integrationApi),
+      insecureLoopback: ifRight(server.insecureLoopback),
+    }),
+    ocmServers: list(
+      section({
+        domain: ifRight(pairing.domain),
+        keysUrl: ifRight(pairing.keysUrl),
+        receiverOrigins: list(ifRight(pairing.receiverOrigins.unwrap().element)),
+      }),
+    ),
+    webapps: list(
+      section({
+        name: ifRight(webapp.name),
+        kind: ifRight(z.enum(kinds.map(({ kind }) => kind))),
+        publicUrl: ifRight(webapp.publicUrl),
+        upstream: ifRight(webapp.upstream),
+        ocmServers: list(ifRight(pairing.domain)),
+        launchAliases: list(ifRight(webapp.launchAliases.unwrap().element)),
+      }),
+    ),
+  })
+}
+
+function ifRight<Schema extends z.ZodType>(schema: Schema) {
+  return schema.optional().catch(undefined)
+}
+
+function section<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.preprocess((value) => (isSection(value) ? value : {}), z.object(shape))
+}
+
+function list<Item extends z.ZodType>(item: Item) {
+  return z.preprocess((value) => (Array.isArray(value) ? value : []), z.array(item))
+}
+
+function checkSchemes({ server, ocmServers, webapps }: Sketch, problem: Report) {
+  const check = (path: Path, url: string | undefined) => {
+    if (url === undefined) return
+    const { protocol, host } = new URL(url)
+    if (protocol === 'https:') return
+    if (!isLoopbackHost(hostnameOf(host))) {
+      problem(path, `is http:// (must be https://, as ${host} is not this machine)`)
+    } else if (server.insecureLoopback === false) {
+      problem(path, 'is http:// (must be https://; for demos and tests, set server.insecureLoopback: true)')
+    }
+  }
+  check(['server', 'publicUrl'], server.publicUrl)
+  for (const [index, { keysUrl, receiverOrigins }] of ocmServers.entries()) {
+    check(['ocmServers', index, 'keysUrl'], keysUrl)
+    for (const [entry, origin] of receiverOrigins.entries()) {
+      check(['ocmServers', index, 'receiverOrigins', entry], origin)
+    }
+  }
+  for (const [index, { publicUrl }] of webapps.entries()) check(['webapps', index, 'publicUrl'], publicUrl)
+}
+
+function checkListeners({ server: { listen, adminListen } }: Sketch, problem: Report) {
+  if (!listen || !adminListen || listen.port === 0 || listen.port !== adminListen.port) return
+  const everyAddress = ['0.0.0.0', '::']
+  if (listen.host === adminListen.host || [listen.host, adminListen.host].some((host) => everyAddress.includes(host))) {
+    problem(
+      ['server', 'adminListen'],
+      'takes the port of server.listen (must be another port: health and metrics are never public)',
+    )
+  }
+}
+
+function checkUnique({ ocmServers, webapps }: Sketch, problem: Report) {
+  forRepeated(
+    ocmServers.map(({ domain }) => domain),
+    (index, first) =>
+      problem(['ocmServers', index, 'domain'], `is paired already as ocmServers[${first}] (merge the two entries)`),
+  )
+  forRepeated(
+    webapps.map(({ name }) => name),
+    (index, first) =>
+      problem(
+        ['webapps', index, 'name'],
+        `is the name of webapps[${first}] too (every webapp needs a name of its own)`,
+      ),
+  )
+}
+
+function forRepeated(values: (string | undefined)[], report: (index: number, first: number) => void) {
+  for (const [index, value] of values.entries()) {
+    const first = values.indexOf(value)
+    if (value !== undefined && first !== index) report(index, first)
+  }
+}
+
+function checkReferences({ ocmServers, webapps }: Sketch, problem: Report) {
+  const paired = ocmServers.map(({ domain }) => domain).filter((domain) => domain !== undefined)
+  // A domain that cannot be read may be the very one that is referred to.
+  if (paired.length === 0 || paired.length < ocmServers.length) return
+  for (const [index, webapp] of webapps.entries()) {
+    for (const [entry, domain] of webapp.ocmServers.entries()) {
+      if (domain === undefined || paired.includes(domain)) continue
+      const meant = nearest(domain, paired)
+      const remedy = meant ? `did you mean ${meant}?` : 'add it there first'
+      problem(['webapps', index, 'ocmServers', entry], `${domain} is not among the domains of ocmServers (${remedy})`)
+    }
+  }
+}
+
+/** A part of an origin that something answers: everything below `path`, which ends in `/`. */
+interface Place {
+  readonly host: string
+  readonly path: string
+  readonly what: string
+  readonly kind: 'own' | 'webapp' | 'alias'
+}
+
+/** A place that a setting asks for, and which of the places that are taken it may share. */
+interface Claim extends Place {
+  readonly at: Path
+  readonly mayShare: (taken: Place) => boolean
+}
+
+/** Every path is answered by one thing only: the gateway's own endpoints, one webapp, or one launch alias. */
+function checkPlaces({ server, webapps }: Sketch, problem: Report) {
+  const taken = ownPlaces(server)
+  for (const claim of [...webapps.flatMap(webappClaim), ...webapps.flatMap(aliasClaims)]) {
+    const other = taken.find((place) => overlap(place, claim) && !claim.mayShare(place))
+    if (other) problem(claim.at, `overlaps with ${other.what} (must be a path that nothing else answers)`)
+    taken.push(claim)
+  }
+}
+
+function ownPlaces({ publicUrl, integrationApi }: Sketch['server']): Place[] {
+  if (publicUrl === undefined) return []
+  const { host } = new URL(publicUrl)
+  const own = (path: string, what: string): Place => ({ host, path, what, kind: 'own' })
+  const keys = own('/.well-known/jwks.json/', 'our public keys at /.well-known/jwks.json')
+  return integrationApi === undefined
+    ? [keys]
+    : [keys, own(`${integrationApi}/`, `server.integrationApi (${integrationApi})`)]
+}
+
+function webappClaim({ publicUrl }: Sketch['webapps'][number], index: number): Claim[] {
+  if (publicUrl === undefined) return []
+  const { host, pathname: path } = new URL(publicUrl)
+  const at = ['webapps', index, 'publicUrl']
+  // An app may have the whole host: our few endpoints are answered first.
+  const mayShare = (taken: Place) => path === '/' && taken.kind === 'own'
+  return [{ host, path, what: formatPath(at), kind: 'webapp', at, mayShare }]
+}
+
+function aliasClaims({ publicUrl, launchAliases }: Sketch['webapps'][number], index: number): Claim[] {
+  if (publicUrl === undefined) return []
+  const { host, pathname: base } = new URL(publicUrl)
+  return launchAliases.flatMap((alias, entry) => {
+    if (alias === undefined) return []
+    const at = ['webapps', index, 'launchAliases', entry]
+    const path = `${alias}/`
+    // Inside its own webapp an alias is answered before the app, as it is meant to be.
+    const mayShare = (taken: Place) =>
+      taken.kind === 'webapp' && base.startsWith(taken.path) && path !== taken.path && path.startsWith(taken.path)
+    return [{ host, path, what: formatPath(at), kind: 'alias', at, mayShare }]
+  })
+}
+
+function overlap(a: Place, b: Place): boolean {
+  return a.host === b.host && (a.path.startsWith(b.path) || b.path.startsWith(a.path))
+}
+
+function checkUpstreams({ webapps }: Sketch, document: unknown, problem: Report) {
+  for (const [index, { kind, publicUrl, upstream }] of webapps.entries()) {
+    if (kind === undefined || publicUrl === undefined || upstream === undefined) continue
+    const stripPath = valueAt(document, ['webapps', index, kind, 'stripPath']) ?? false
+    const [ours, theirs] = [new URL(publicUrl).pathname, new URL(upstream).pathname]
+    if (ours === theirs || stripPath !== false) continue
+    const same = new URL(ours, upstream).href
+    problem(
+      ['webapps', index, 'upstream'],
+      `has the path ${theirs} where publicUrl has ${ours} (write ${same}, or use kind generic with stripPath: true)`,
+    )
+  }
+}
+
+function findSharedHosts({ webapps }: Sketch, warn: Report) {
+  // Cookies and browsers' notion of a site know no ports.
+  const hosts = webapps.map(({ publicUrl }) => publicUrl && new URL(publicUrl).hostname)
+  forRepeated(hosts, (index, first) =>
+    warn(
+      ['webapps', index, 'publicUrl'],
+      `shares the host ${hosts[index]} with webapps[${first}]: a script in one app can act in the other (better: a host for each)`,
+    ),
+  )
+}

@@ -1,0 +1,191 @@
+import { lookup } from 'node:dns'
+import { BlockList, isIP, type LookupFunction } from 'node:net'
+import { Agent, type RequestInit, type Response, fetch as undiciFetch } from 'undici'
+import { isLoopbackHost } from './loopback.ts'
+
+/** The outgoing request failed: a technical fault of the peer or the network, never a verdict about a credential. */
+export class OutboundError extends Error {
+  override readonly name = 'OutboundError'
+}
+
+export interface OutboundRequest {
+  /** Whole exchange, body included. */
+  readonly timeoutSeconds: number
+  readonly maxBytes: number
+  /** The operator named this host, so it may be on a private network. Otherwise private and link-local addresses are refused. */
+  readonly operatorNamed: boolean
+}
+
+export type Outbound = ReturnType<typeof createOutbound>
+
+const PRIVATE_RANGES: readonly (readonly [string, number])[] = [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['224.0.0.0', 4],
+  ['240.0.0.0', 4],
+  ['::', 127],
+  ['::ffff:0:0', 96],
+  ['64:ff9b::', 96],
+  ['fc00::', 7],
+  ['fe80::', 10],
+  ['ff00::', 8],
+]
+
+const privateAddresses = new BlockList()
+for (const [address, prefix] of PRIVATE_RANGES)
+  privateAddresses.addSubnet(address, prefix, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+
+/** Addresses that mean something only inside our own network (RFC 6890 and kin); the target of SSRF. */
+export function isPrivateAddress(address: string): boolean {
+  return privateAddresses.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+}
+
+/**
+ * Requests to other servers: time limit, size limit, redirects on the same origin only, and an address guard that
+ * connects to the very address it has checked.
+ *
+ * @param insecureLoopback accept http, self-signed certificates and loopback addresses for loopback host names
+ */
+export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean }) {
+  const agents = {
+    open: new Agent({ connect: { lookup: lookupWith(() => true) } }),
+    guarded: new Agent({ connect: { lookup: lookupWith((address) => !isPrivateAddress(address)) } }),
+    loopback: new Agent({ connect: { lookup: lookupWith(() => true), rejectUnauthorized: false } }),
+  }
+
+  function agentFor(url: URL, operatorNamed: boolean): Agent {
+    const hostname = url.hostname.replace(/^\[|\]$/g, '')
+    const localTest = insecureLoopback && isLoopbackHost(hostname)
+    if (url.protocol !== 'https:' && !(url.protocol === 'http:' && (localTest || operatorNamed))) {
+      throw new OutboundError(`${url.origin} is not https`)
+    }
+    if (localTest) return agents.loopback
+    if (operatorNamed) return agents.open
+    if (isIP(hostname) !== 0 && isPrivateAddress(hostname)) throw new OutboundError(`${hostname} is a private address`)
+    return agents.guarded
+  }
+
+  async function follow(
+    url: URL,
+    init: RequestInit,
+    limits: Pick<OutboundRequest, 'operatorNamed'>,
+    hops: number,
+  ): Promise<Response> {
+    const dispatcher = agentFor(url, limits.operatorNamed)
+    const response = await undiciFetch(url, { ...init, redirect: 'manual', dispatcher })
+    const location = response.headers.get('location')
+    if (response.status < 301 || response.status > 308 || response.status === 304 || location === null) return response
+    const next = new URL(location, url)
+    if (next.origin !== url.origin || hops === 0 || (init.method ?? 'GET') !== 'GET') {
+      throw new OutboundError(`${url.origin} redirects to ${next.origin}`)
+    }
+    await response.body?.cancel()
+    return follow(next, init, limits, hops - 1)
+  }
+
+  /**
+   * One exchange, the body read whole.
+   *
+   * @throws {OutboundError} no answer in time, a body beyond `maxBytes`, a refused address or redirect
+   */
+  async function request(
+    url: string,
+    init: RequestInit,
+    limits: OutboundRequest,
+  ): Promise<{ status: number; headers: Headers; body: Buffer }> {
+    const signal = AbortSignal.timeout(limits.timeoutSeconds * 1000)
+    try {
+      const response = await follow(new URL(url), { ...init, signal }, limits, 3)
+      return {
+        status: response.status,
+        headers: response.headers as unknown as Headers,
+        body: await readLimited(response, limits.maxBytes),
+      }
+    } catch (error) {
+      throw asOutboundError(error)
+    }
+  }
+
+  /**
+   * One exchange, the body read as it comes; who stops reading ends it.
+   *
+   * @param init its `signal` is the only time limit
+   * @throws {OutboundError} as `request`, also while the body is read; there is no size limit
+   */
+  async function stream(
+    url: string,
+    init: RequestInit & { signal: AbortSignal },
+    limits: Pick<OutboundRequest, 'operatorNamed'>,
+  ): Promise<{ status: number; headers: Headers; body: AsyncIterable<Uint8Array> }> {
+    try {
+      const response = await follow(new URL(url), init, limits, 3)
+      return { status: response.status, headers: response.headers as unknown as Headers, body: chunksOf(response) }
+    } catch (error) {
+      throw asOutboundError(error)
+    }
+  }
+
+  return {
+    request,
+    stream,
+    /** GET of a JSON document. @throws {OutboundError} also when the status is not 200 or the body is not JSON */
+    async getJson(url: string, limits: OutboundRequest): Promise<unknown> {
+      const { status, body } = await request(url, { headers: { accept: 'application/json' } }, limits)
+      if (status !== 200) throw new OutboundError(`${url} answered ${status}`)
+      try {
+        return JSON.parse(body.toString('utf8'))
+      } catch (cause) {
+        throw new OutboundError(`${url} did not answer JSON`, { cause })
+      }
+    },
+    async close() {
+      await Promise.all(Object.values(agents).map((agent) => agent.close()))
+    },
+  }
+}
+
+function asOutboundError(error: unknown): OutboundError {
+  if (error instanceof OutboundError) return error
+  const { message, cause } = error as Error
+  return new OutboundError(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause: error })
+}
+
+async function* chunksOf({ body }: Response): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body ?? []
+  } catch (error) {
+    throw asOutboundError(error)
+  }
+}
+
+async function readLimited(response: Response, maxBytes: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength
+    if (size > maxBytes) throw new OutboundError(`the answer is larger than ${maxBytes} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+/** A DNS lookup that answers only with addresses `allowed` accepts; `*.localhost` is this machine (RFC 6761 §6.3). */
+function lookupWith(allowed: (address: string) => boolean): LookupFunction {
+  return (hostname, options, callback) => {
+    const name = hostname.endsWith('.localhost') ? 'localhost' : hostname
+    lookup(name, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, '')
+      const [first, ...rest] = addresses.filter(({ address }) => allowed(address))
+      if (first === undefined) return callback(new OutboundError(`${hostname} has only private addresses`), '')
+      if (options.all) return callback(null, [first, ...rest])
+      callback(null, first.address, first.family)
+    })
+  }
+}

@@ -1,0 +1,61 @@
+import type { IncomingMessage } from 'node:http'
+import { hashCookieValue, splitCookies } from '../sessions/cookie.ts'
+import type { Remainder, Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { Pairings } from '../trust/pairings.ts'
+import type { Site } from './places.ts'
+
+/** What the door knows of a request: the session it may use, or what is left of one that ended. */
+export interface Authenticated {
+  readonly session: Session | undefined
+  readonly ended: Remainder | undefined
+  /** The `Cookie` header less our cookies. */
+  readonly appCookies: string
+}
+
+export type Authenticate = ReturnType<typeof createAuthenticate>
+
+/** More of our cookies than any browser of one person sends for one path; the rest is not looked at. */
+const MAX_COOKIES = 24
+
+/**
+ * The one door: a bare request → the live session whose scope the request falls into. Plain requests and WebSocket
+ * handshakes go through the same function. Of several sessions in one scope the newest counts.
+ */
+export function createAuthenticate({
+  sessions,
+  pairings,
+  cookiePrefix,
+}: {
+  sessions: Sessions
+  pairings: Pairings
+  cookiePrefix: string
+}) {
+  /** A reload may have unpaired the sender, or taken the webapp from it. */
+  async function stillServed(session: Session, { app }: Site): Promise<boolean> {
+    const { senderDomain } = session.grant
+    const served = app.webapp.ocmServers?.includes(senderDomain) ?? true
+    if (pairings.find(senderDomain) !== undefined && served) return true
+    await sessions.end(session, 'unpaired')
+    return false
+  }
+
+  return async ({ headers }: IncomingMessage, site: Site, scope: string | undefined): Promise<Authenticated> => {
+    const { ours, rest } = splitCookies(headers.cookie, cookiePrefix)
+    const prefix = `${cookiePrefix}-${site.app.webapp.name}-`
+    let newest: Session | undefined
+    let ended: Remainder | undefined
+    for (const { name, value } of ours.slice(0, MAX_COOKIES)) {
+      if (!name.startsWith(prefix)) continue
+      const found = await sessions.find(hashCookieValue(value))
+      if (found === undefined) continue
+      if (!('grant' in found)) {
+        ended = found
+        continue
+      }
+      if (found.webapp !== site.app.webapp.name || found.scope !== scope) continue
+      if ((newest === undefined || found.openedAt > newest.openedAt) && (await stillServed(found, site))) newest = found
+    }
+    return { session: newest, ended, appCookies: rest }
+  }
+}

@@ -1,0 +1,222 @@
+import type { Request, RequestHandler, Response } from 'express'
+import type { App } from '../apps/app.ts'
+import { badRequest, invalidToken, notFound, unsupportedMediaType } from '../core/errors.ts'
+import type { Events } from '../core/events.ts'
+import { decodePath } from '../proxy/target.ts'
+import { cookieName, hashCookieValue, setCookie, splitCookies } from '../sessions/cookie.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { Grant, Grants } from '../shares/grant.ts'
+import type { VerifiedCredential } from '../trust/credentials/credential.ts'
+import type { Credentials } from '../trust/credentials/registry.ts'
+import { contextOf, decisionOf, type RequestContext } from './context.ts'
+import { launchPage } from './pages/message-page.ts'
+import type { Site } from './places.ts'
+import type { RateLimits } from './rate-limits.ts'
+import { frameAncestorsOf, isReceiverUri, type Receiver, receiverOf } from './receiver.ts'
+import { sendPage } from './send.ts'
+
+const TTL_TOLERANCE_SECONDS = 300
+const MAX_SUFFIX = 4096
+
+export interface LaunchParts {
+  readonly credentials: Credentials
+  readonly grants: Grants
+  readonly sessions: Sessions
+  readonly rateLimits: RateLimits
+  readonly events: Events
+  readonly sites: readonly Site[]
+  readonly settings: {
+    readonly cookiePrefix: string
+    readonly insecureLoopback: boolean
+    readonly failuresPerMinute: number
+  }
+}
+
+/** The fields of the launch form (OCM-IP, front channel). */
+interface LaunchForm {
+  readonly accessToken: string
+  readonly ttl: string | undefined
+  readonly returnUri: string | undefined
+}
+
+/** `GET` of the launch URL: what receivers do when a share has no secret. */
+export const visitLaunch: RequestHandler = (req, res) => {
+  const context = contextOf(req)
+  refuseQueryToken(context)
+  const { requestId, frameAncestors } = context
+  sendPage(res, 200, launchPage({ requestId, returnUri: undefined, frameAncestors }))
+}
+
+/**
+ * The launch: form → credential → grant → session → 303. The credential is the token itself, so neither `Origin` nor
+ * `Referer` is asked for.
+ */
+export function createLaunch({
+  credentials,
+  grants,
+  sessions,
+  rateLimits,
+  events,
+  sites,
+  settings,
+}: LaunchParts): RequestHandler {
+  async function verified(context: RequestContext, token: string): Promise<VerifiedCredential> {
+    try {
+      return await credentials.verify(token)
+    } catch (error) {
+      rateLimits.take(`address ${context.client.address}`, settings.failuresPerMinute)
+      throw error
+    }
+  }
+
+  function returnUriOf({ returnUri }: LaunchForm, receiver: Receiver, context: RequestContext): string | undefined {
+    if (returnUri === undefined) return undefined
+    if (isReceiverUri(returnUri, receiver)) return returnUri
+    events.returnUriIgnored({ ...decisionOf(context), reason: 'not_receiver' })
+    return undefined
+  }
+
+  async function openSession(
+    req: Request,
+    site: Site,
+    grant: Grant,
+    opening: { returnUri: string | undefined; receiver: Receiver; suffix: string },
+    limit: number,
+  ) {
+    const { app } = site
+    const presented = splitCookies(req.headers.cookie, settings.cookiePrefix).ours
+    const name = cookieName(settings.cookiePrefix, app.webapp.name, grant)
+    const dest = req.headers['sec-fetch-dest']
+    return sessions.open({
+      grant,
+      webapp: app.webapp.name,
+      scope: app.scopeFor(grant),
+      returnUri: opening.returnUri,
+      framed: dest === undefined || dest === 'iframe' || dest === 'frame',
+      frameAncestors: frameAncestorsOf(opening.receiver, grant.share),
+      suffix: opening.suffix,
+      presented: presented.filter((cookie) => cookie.name === name).map(({ value }) => hashCookieValue(value)),
+      limit,
+    })
+  }
+
+  return async (req: Request, res: Response) => {
+    const context = contextOf(req)
+    const site = siteOf(context)
+    refuseQueryToken(context)
+    const suffix = readSuffix(context.place.suffix ?? '')
+    const form = readForm(req)
+    const credential = await verified(context, form.accessToken)
+    const { pairing } = credential
+    const receiver = receiverOf(credential.aud, pairing, settings.insecureLoopback)
+    Object.assign(context, {
+      senderDomain: pairing.domain,
+      shareId: credential.clientId,
+      frameAncestors: receiver.origins,
+    })
+    rateLimits.take(`pairing ${pairing.domain}`, pairing.limits.requestsPerMinute)
+    checkTtl(form.ttl, credential.exp)
+    context.returnUri = returnUriOf(form, receiver, context)
+    if (!(site.app.webapp.ocmServers?.includes(pairing.domain) ?? true)) {
+      throw invalidToken('issuer_not_paired', `This application does not serve shares of ${pairing.domain}.`)
+    }
+    const grant = await grants.of(credential)
+    checkBelongs(grant, site, sites)
+    const { session, cookieValue } = await openSession(
+      req,
+      site,
+      grant,
+      { returnUri: context.returnUri, receiver, suffix },
+      pairing.limits.sessions,
+    )
+    const location = await firstLocation(site.app, session)
+    if (cookieValue !== undefined) {
+      res.append(
+        'set-cookie',
+        setCookie(cookieName(settings.cookiePrefix, session.webapp, grant), cookieValue, session.scope),
+      )
+    }
+    res.set({ location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' }).status(303).end()
+    events.launchAccepted({
+      ...decisionOf(context),
+      mode: grant.mode,
+      renewed: cookieValue === undefined,
+      permissions: grant.permissions,
+      requirements: grant.share.webapp.requirements,
+    })
+  }
+}
+
+/** The app’s page when it is ready, else the starting page while it is being started. */
+async function firstLocation(app: App, session: Parameters<App['ready']>[0]): Promise<string> {
+  const location = await app.ready(session)
+  if (location !== undefined) return location
+  // The starting page joins this start, or begins it anew when it failed meanwhile.
+  app.prepare(session, () => {}).catch(() => {})
+  return `${session.scope}.ocm/starting`
+}
+
+function siteOf({ place }: RequestContext): Site {
+  if (place.site === undefined) throw new Error('a launch without a site')
+  return place.site
+}
+
+function refuseQueryToken({ target }: RequestContext): void {
+  if (!/[?&]access_token(=|&|$)/i.test(target.query)) return
+  throw badRequest('token_in_query', 'An access token must not be in the address; it is sent as a form field (POST).')
+}
+
+/** The path below the launch URL, decoded once: a hint of which file to open. */
+function readSuffix(raw: string): string {
+  const suffix = decodePath(raw).replace(/\/+$/, '')
+  const segments = suffix.split('/')
+  const bad = raw.length > MAX_SUFFIX || /%2f|%5c/i.test(raw) || suffix.includes('\\') || /[\0-\x1f\x7f]/.test(suffix)
+  if (bad || segments.includes('..') || segments.includes('.') || (suffix !== '' && segments.includes(''))) {
+    throw badRequest('suffix_malformed', 'The path behind the launch address is not a plain relative path.')
+  }
+  return suffix
+}
+
+function readForm(req: Request): LaunchForm {
+  if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(req.headers['content-type'] ?? '')) {
+    throw unsupportedMediaType(
+      'form_expected',
+      'A launch is a form: POST with Content-Type application/x-www-form-urlencoded.',
+    )
+  }
+  const fields = new URLSearchParams(String(req.body ?? ''))
+  const once = (name: string): string | undefined => {
+    const values = fields.getAll(name)
+    if (values.length > 1) throw badRequest('field_repeated', `The form field ${name} was sent more than once.`)
+    return values[0]
+  }
+  const [current, older] = [once('expired_session_redirect_uri'), once('redirect_uri')]
+  const form = { accessToken: once('access_token') ?? '', ttl: once('access_token_ttl'), returnUri: current ?? older }
+  if (form.accessToken === '') throw badRequest('field_missing', 'The form field access_token is missing.')
+  return form
+}
+
+/** `access_token_ttl` is an instant in epoch milliseconds, despite its name. */
+function checkTtl(ttl: string | undefined, exp: number): void {
+  if (ttl === undefined) return
+  const agrees = /^\d{1,16}$/.test(ttl) && Math.abs(Number(ttl) / 1000 - exp) <= TTL_TOLERANCE_SECONDS
+  if (!agrees)
+    throw invalidToken('ttl_mismatch', 'access_token_ttl (epoch milliseconds) does not agree with the token’s exp.')
+}
+
+/** A share opens in the app that its `webapp.uri` names; where that says nothing, the app’s `match` rules decide. */
+function checkBelongs({ share }: Grant, site: Site, sites: readonly Site[]): void {
+  const uri = share.webapp.uri
+  const named = uri !== undefined && URL.canParse(uri) ? siteAt(new URL(uri), sites) : undefined
+  if (named === undefined ? site.app.accepts(share) : named === site) return
+  throw notFound('wrong_webapp', 'This share belongs to another application.')
+}
+
+function siteAt({ origin, pathname }: URL, sites: readonly Site[]): Site | undefined {
+  return sites.find(
+    ({ origin: own, base, app }) =>
+      own === origin &&
+      (`${pathname}/`.startsWith(base) ||
+        app.webapp.launchAliases.some((alias) => `${pathname}/`.startsWith(`${alias}/`))),
+  )
+}

@@ -1,0 +1,114 @@
+import type { GatewayError } from '../../core/errors.ts'
+import { type Html, html } from '../../core/html.ts'
+import { mark, type Page } from './layout.ts'
+
+/** What a page that tells something may know of where it is shown. */
+export interface Setting {
+  readonly requestId: string
+  /** A verified address at the Receiving Server, the way back. */
+  readonly returnUri: string | undefined
+  readonly frameAncestors: readonly string[]
+}
+
+const HEADINGS: Record<number, string> = {
+  400: 'That request could not be understood',
+  401: 'Please open the share again',
+  403: 'This is not allowed',
+  404: 'There is nothing here',
+  410: 'This share has ended',
+  413: 'That is too much data',
+  429: 'A little slower, please',
+  502: 'The application does not answer',
+  503: 'Not available right now',
+  504: 'The application takes too long',
+}
+
+const NEXT_STEPS: Record<number, string> = {
+  400: 'Go back to your cloud and open the share from there.',
+  401: 'Go back to your cloud and open the share from there: that gives you a fresh link.',
+  403: 'If you think you should have access, ask the person who shared it with you.',
+  404: 'If you came here from a share, its owner may have removed it. Ask the person who shared it with you.',
+  410: 'Ask the person who shared it with you whether they want to share it again.',
+  429: 'Wait a minute, then open the share again from your cloud.',
+  500: 'Try again in a moment. If it stays like this, tell your support the request number below.',
+  502: 'It may be restarting. Try again in a minute. If it stays like this, tell your support the request number below.',
+  503: 'Try again in a minute. If it stays like this, tell your support the request number below.',
+  504: 'It may be busy. Try again in a minute.',
+}
+
+/** The page for a refusal: what happened, what to do next, the way back, the request id. */
+export function errorPage({ status, message }: Pick<GatewayError, 'status' | 'message'>, setting: Setting): Page {
+  const heading = HEADINGS[status] ?? (status >= 500 ? 'Something went wrong' : 'This did not work')
+  return messagePage(
+    {
+      heading,
+      icon: status === 410 ? 'clock' : 'alert',
+      text: message,
+      next: NEXT_STEPS[status] ?? NEXT_STEPS[500] ?? '',
+    },
+    setting,
+  )
+}
+
+const ENDINGS: Record<string, { heading: string; text: string }> = {
+  revoked: {
+    heading: 'This share was revoked',
+    text: 'Its owner has stopped sharing it with you, so the application was closed.',
+  },
+  replaced: {
+    heading: 'This share was changed',
+    text: 'Its owner has changed the share, so the application was closed.',
+  },
+  unpaired: {
+    heading: 'This share is no longer served here',
+    text: 'The cloud it comes from is no longer connected to this gateway.',
+  },
+  expired: {
+    heading: 'Your time with this share is over',
+    text: 'Sessions end after a while, for safety. Nothing is wrong.',
+  },
+  idle: { heading: 'You were away for a while', text: 'The application was closed because nobody used it.' },
+  logout: { heading: 'You are logged out', text: 'The application was closed as you asked.' },
+  closed: { heading: 'The application was closed', text: 'Your cloud has asked for it.' },
+}
+
+/** The page that an ended session lands on. `reason` comes from outside: only known words are told. */
+export function expiredPage(reason: string | undefined, setting: Setting): Page {
+  const ending = Object.hasOwn(ENDINGS, reason ?? '') ? ENDINGS[reason ?? ''] : undefined
+  const { heading, text } = ending ?? {
+    heading: 'There is no open share in this tab',
+    text: 'A share opens inside your cloud, or in the one tab that your cloud opened for it. Links out of it do not work on their own.',
+  }
+  return messagePage({ heading, icon: 'clock', text, next: 'To go on, open the share again from your cloud.' }, setting)
+}
+
+/** The page at the launch address for a plain visit: people get here when a share came without a secret. */
+export function launchPage(setting: Setting): Page {
+  return messagePage(
+    {
+      heading: 'Open this from your cloud',
+      icon: 'info',
+      text: 'This is where shared applications are opened. Your cloud does that for you, with a pass that only it can get.',
+      next: 'Go to your cloud, find the share, and open it there. If that is how you came here, ask the owner to share it once more.',
+    },
+    setting,
+  )
+}
+
+interface Message {
+  readonly heading: string
+  readonly icon: 'info' | 'alert' | 'clock'
+  readonly text: string
+  readonly next: string
+}
+
+function messagePage({ heading, icon, text, next }: Message, { requestId, returnUri, frameAncestors }: Setting): Page {
+  const body: Html = html`
+${mark(icon, icon === 'alert' ? 'warn' : 'accent')}
+<h1>${heading}</h1>
+<p>${text}</p>
+<p class="soft">${next}</p>
+${returnUri !== undefined && html`<div class="actions"><a class="button" href="${returnUri}">Back to your cloud</a></div>`}
+<footer>Request <code>${requestId}</code></footer>`
+  return { title: heading, body, frameAncestors }
+}

@@ -1,0 +1,25 @@
+import { tooManyRequests } from '../core/errors.ts'
+import type { Clock } from '../core/time.ts'
+
+export type RateLimits = ReturnType<typeof createRateLimits>
+
+const MAX_KEYS = 50_000
+
+/** Token buckets per key, refilled over a minute. Memory is bounded: beyond 50,000 keys the oldest is forgotten. */
+export function createRateLimits(now: Clock) {
+  const buckets = new Map<string, { tokens: number; at: number }>()
+
+  return {
+    /** Takes one of `perMinute`. @throws {GatewayError} 429 `rate_limited`, with the seconds until the next is free */
+    take(key: string, perMinute: number): void {
+      const held = buckets.get(key)
+      const tokens = Math.min(perMinute, (held?.tokens ?? perMinute) + ((now() - (held?.at ?? now())) * perMinute) / 60)
+      buckets.delete(key)
+      if (buckets.size >= MAX_KEYS) buckets.delete(buckets.keys().next().value ?? '')
+      buckets.set(key, { tokens: Math.max(0, tokens - 1), at: now() })
+      if (tokens >= 1) return
+      const retryAfterSeconds = Math.ceil(((1 - tokens) * 60) / perMinute)
+      throw tooManyRequests('rate_limited', 'Too many requests. Wait a moment and try again.', { retryAfterSeconds })
+    },
+  }
+}

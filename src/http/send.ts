@@ -1,0 +1,53 @@
+import type { ServerResponse } from 'node:http'
+import type { GatewayError } from '../core/errors.ts'
+import { type Page, renderPage } from './pages/layout.ts'
+
+export function sendPage(res: ServerResponse, status: number, page: Page): void {
+  const { headers, markup } = renderPage(page)
+  res.writeHead(status, headers).end(markup)
+}
+
+export function sendJson(res: ServerResponse, status: number, value: unknown, contentType = 'application/json'): void {
+  res.writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store' }).end(JSON.stringify(value))
+}
+
+/** Headers that go with a refusal, whatever its body: RFC 6750 §3 and RFC 9110 §10.2.3. */
+export function refusalHeaders({
+  status,
+  bearerError,
+  message,
+  retryAfterSeconds,
+}: GatewayError): Record<string, string> {
+  const description = message.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "'")
+  const challenge =
+    bearerError === undefined ? 'Bearer' : `Bearer error="${bearerError}", error_description="${description}"`
+  return {
+    ...(status === 401 && { 'www-authenticate': challenge }),
+    ...(retryAfterSeconds !== undefined && { 'retry-after': String(Math.max(1, Math.ceil(retryAfterSeconds))) }),
+    ...(status === 405 && { allow: 'GET, HEAD, POST' }),
+  }
+}
+
+/** RFC 9457. `reason` is our stable code, `requestId` what support asks for. */
+export function problem({ status, reason, message }: GatewayError, requestId: string): Record<string, unknown> {
+  return { type: 'about:blank', title: TITLES[status] ?? 'Error', status, detail: message, reason, requestId }
+}
+
+export const PROBLEM_JSON = 'application/problem+json'
+
+const TITLES: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  410: 'Gone',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  421: 'Misdirected Request',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+}

@@ -1,0 +1,116 @@
+import type { Request, RequestHandler, Response } from 'express'
+import { asGatewayError, type GatewayError, notFound, unauthorized } from '../core/errors.ts'
+import { clearCookie, cookieName } from '../sessions/cookie.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { Authenticate, Authenticated } from './authenticate.ts'
+import { contextOf } from './context.ts'
+import { checkSameOrigin, isNavigation } from './cross-site.ts'
+import { expiredPage } from './pages/message-page.ts'
+import { startingPage } from './pages/starting-page.ts'
+import type { Site } from './places.ts'
+import { sendJson, sendPage } from './send.ts'
+
+const KEEPALIVE_MS = 10_000
+
+export interface SessionRouteParts {
+  readonly authenticate: Authenticate
+  readonly sessions: Sessions
+  readonly cookiePrefix: string
+}
+
+/** The pages and endpoints of one session, below `S.ocm/`, and the page that an ended one lands on. */
+export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: SessionRouteParts) {
+  async function enter(req: Request): Promise<Authenticated & { site: Site }> {
+    const context = contextOf(req)
+    const { site, scope } = context.place
+    if (site === undefined) throw notFound('no_such_page', 'There is nothing at this address.')
+    const authenticated = await authenticate(req, site, scope)
+    const holder = authenticated.session ?? authenticated.ended
+    if (holder !== undefined)
+      Object.assign(context, { frameAncestors: holder.frameAncestors, returnUri: holder.returnUri })
+    return { ...authenticated, site }
+  }
+
+  const session: RequestHandler = async (req, res) => {
+    const { session } = await enter(req)
+    if (session === undefined) throw noSession()
+    sendJson(res, 200, describe(session))
+  }
+
+  const starting: RequestHandler = async (req, res) => {
+    const { session, ended, site } = await enter(req)
+    if (session === undefined) return leave(req, res, site, ended)
+    const location = await site.app.ready(session)
+    if (location !== undefined) return void res.redirect(303, location)
+    sendPage(res, 200, startingPage(session, contextOf(req).requestId))
+  }
+
+  /** Server-sent events: `progress`, then `ready` or `failed`; `ended` when the session ends meanwhile. */
+  const startingEvents: RequestHandler = async (req, res) => {
+    const { session, site } = await enter(req)
+    if (session === undefined) throw noSession()
+    const send = (event: string, data: unknown) => void res.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+    res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+    const keepalive = setInterval(() => res.write(': waiting\n\n'), KEEPALIVE_MS)
+    try {
+      const location = await site.app.prepare(session, (progress) => send('progress', progress))
+      send('ready', { location })
+    } catch (error) {
+      send('failed', { message: asGatewayError(error).message })
+    } finally {
+      clearInterval(keepalive)
+      res.end()
+    }
+  }
+
+  const logout: RequestHandler = async (req, res) => {
+    const { session, site } = await enter(req)
+    checkSameOrigin(req, site.origin, false)
+    if (session !== undefined) {
+      await sessions.end(session, 'logout')
+      res.append('set-cookie', clearCookie(cookieName(cookiePrefix, session.webapp, session.grant), session.scope))
+    }
+    res.set('cache-control', 'no-store')
+    const back = contextOf(req).returnUri
+    if (req.headers['sec-fetch-mode'] === 'navigate' && back !== undefined) return void res.redirect(303, back)
+    res.status(204).end()
+  }
+
+  const expired: RequestHandler = (req, res) => {
+    const { requestId, target } = contextOf(req)
+    const reason = new URLSearchParams(target.query).get('reason') ?? undefined
+    sendPage(res, 401, expiredPage(reason, { requestId, returnUri: undefined, frameAncestors: ['*'] }))
+  }
+
+  return { session, starting, startingEvents, logout, expired }
+}
+
+/** Where a request without a session goes: back to the Receiving Server while the way is known, else to the page that says so. */
+function leave(req: Request, res: Response, site: Site, ended: Authenticated['ended']): void {
+  if (!isNavigation(req)) throw noSession()
+  res.set('cache-control', 'no-store').redirect(303, exitOf(site, ended))
+}
+
+export function exitOf({ base }: Site, ended: Authenticated['ended']): string {
+  return ended?.returnUri ?? `${base}.ocm/expired${ended === undefined ? '' : `?reason=${ended.reason}`}`
+}
+
+export function noSession(): GatewayError {
+  return unauthorized('no_session', 'There is no open share in this tab. Open it again from your cloud.')
+}
+
+function describe({ webapp, grant, expiresAt }: Session) {
+  const { user, owner, senderDomain, shareId, share, permissions, mode } = grant
+  return {
+    webapp,
+    user,
+    owner,
+    senderDomain,
+    share: { id: shareId, name: share.name, resourceType: share.resourceType },
+    permissions,
+    mode,
+    expiresAt: Math.floor(expiresAt),
+    requirements: share.webapp.requirements,
+  }
+}

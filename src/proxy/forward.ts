@@ -1,0 +1,149 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type Dispatcher, Pool } from 'undici'
+import { badGateway, type GatewayError, gatewayTimeout } from '../core/errors.ts'
+
+/** How one app is reached. */
+export interface UpstreamOptions {
+  readonly url: string
+  /** Seconds. */
+  readonly timeouts: { readonly connect: number; readonly response: number; readonly idle: number }
+}
+
+/** One request, decided upon. */
+export interface Forwarding {
+  /** Path and query as the app gets them. */
+  readonly path: string
+  /** name, value, name, value. */
+  readonly headers: string[]
+  readonly responseHeaders: (raw: readonly string[]) => string[]
+}
+
+export type Upstream = ReturnType<typeof createUpstream>
+
+/**
+ * One app’s connections: kept alive, streamed both ways with backpressure. Trailers and 1xx answers end here.
+ */
+export function createUpstream({ url, timeouts }: UpstreamOptions) {
+  const pool = new Pool(new URL(url).origin, {
+    connect: { timeout: timeouts.connect * 1000 },
+    headersTimeout: timeouts.response * 1000,
+    bodyTimeout: timeouts.idle * 1000,
+    pipelining: 1,
+    allowH2: false,
+  })
+
+  return {
+    /**
+     * Sends a request to the app and its answer to the client.
+     *
+     * @returns the status that was sent
+     * @throws {GatewayError} 502 or 504 while nothing was sent yet; later failures cut the client’s connection, so that a
+     * half answer is never taken for a whole one
+     */
+    request(
+      req: IncomingMessage,
+      res: ServerResponse,
+      { path, headers, responseHeaders }: Forwarding,
+    ): Promise<number> {
+      return new Promise((resolve, reject) => {
+        const exchange = new Exchange(res, responseHeaders, resolve, reject)
+        const method = req.method as Dispatcher.HttpMethod
+        pool.dispatch({ path, method, headers, body: hasBody(req) ? req : null }, exchange)
+      })
+    },
+    /** Waits for what is under way. */
+    close: () => pool.close(),
+  }
+}
+
+/** RFC 9112 §6.3: a request has a body when it says so. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+/** One exchange with the app, written to the client as it comes. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #res: ServerResponse
+  readonly #responseHeaders: Forwarding['responseHeaders']
+  readonly #resolve: (status: number) => void
+  readonly #reject: (error: GatewayError) => void
+  #controller: Dispatcher.DispatchController | undefined
+  #done = false
+
+  constructor(
+    res: ServerResponse,
+    responseHeaders: Forwarding['responseHeaders'],
+    resolve: (status: number) => void,
+    reject: (error: GatewayError) => void,
+  ) {
+    this.#res = res
+    this.#responseHeaders = responseHeaders
+    this.#resolve = resolve
+    this.#reject = reject
+    res.once('close', () => this.#clientGone())
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#res.closed) this.#clientGone()
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    message?: string,
+  ): void {
+    if (status < 200) return
+    const raw = ((controller.rawHeaders ?? []) as Buffer[]).map((field) => field.toString('latin1'))
+    this.#res.writeHead(status, message, this.#responseHeaders(raw))
+    this.#res.on('drain', () => controller.resume())
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#res.write(chunk)) controller.pause()
+  }
+
+  onResponseEnd(): void {
+    this.#done = true
+    this.#res.end()
+    this.#resolve(this.#res.statusCode)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#done) return
+    this.#done = true
+    if (!this.#res.headersSent) return this.#reject(failure(error))
+    this.#res.destroy()
+    this.#resolve(this.#res.statusCode)
+  }
+
+  #clientGone(): void {
+    if (this.#done) return
+    this.#controller?.abort(new Error('the client went away'))
+  }
+}
+
+/** A transport error of the app’s side as what the person should know. */
+export function failure(error: Error): GatewayError {
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  const details = { cause: error, detail: { code, message: error.message } }
+  if (/TIMEOUT|ETIMEDOUT/.test(code))
+    return gatewayTimeout('upstream_timeout', 'The application did not answer in time.', details)
+  return badGateway('upstream_unreachable', 'The application does not answer.', details)
+}
+
+/** An HTTP answer in place of an upgrade; the connection ends with it. */
+export function refuseUpgrade(
+  socket: Duplex,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+): void {
+  if (socket.destroyed) return
+  const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(body)), connection: 'close' })
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
+  )
+}

@@ -1,0 +1,100 @@
+import type { ForwardPolicy } from '../apps/app.ts'
+import { badRequest } from '../core/errors.ts'
+
+/** What the app is told of the way a request came; decided by the gateway, never by the client. */
+export interface Forwarded {
+  /** The chain from trusted proxies, if any, then the peer. */
+  readonly for: string
+  readonly proto: 'http' | 'https'
+  readonly host: string
+  readonly prefix: string
+}
+
+export interface RequestRules {
+  readonly forwarded: Forwarded
+  /** The `Cookie` header less our cookies; `''`: none. */
+  readonly cookies: string
+  readonly policy: ForwardPolicy
+  /** Headers that we add; a client’s of the same name, in any spelling, is dropped. Names lower case. */
+  readonly added: Readonly<Record<string, string>>
+  /** Replaces a public URL by the upstream’s: for `Destination` (RFC 4918 §10.3). */
+  readonly toUpstream: (url: string) => string
+}
+
+/** RFC 9110 §7.6.1 and kin; `Expect` is answered by our own server, trailers are not forwarded. */
+const HOP_BY_HOP = new Set(
+  'connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade http2-settings expect host'.split(
+    ' ',
+  ),
+)
+const IDENTITY = new Set(['forwarded', 'x-real-ip', 'x-remote-user', 'remote-user'])
+const ONCE = ['host', 'authorization', 'content-length']
+
+/**
+ * Refuses requests whose meaning depends on which of two equal headers is read (CVE-2021-39206 and kin).
+ *
+ * @param raw name, value, name, value, as received
+ * @throws {GatewayError} 400 `header_repeated`
+ */
+export function checkSingleHeaders(raw: readonly string[]): void {
+  const seen = new Set<string>()
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = (raw[index] ?? '').toLowerCase()
+    if (!ONCE.includes(name)) continue
+    if (seen.has(name)) throw badRequest('header_repeated', `The request has more than one ${name} header.`)
+    seen.add(name)
+  }
+}
+
+/**
+ * The headers that the app receives: the client’s, less what is the connection’s, what could pass for ours, and our cookies;
+ * then ours.
+ *
+ * @param raw name, value, name, value, as received
+ * @returns the same shape
+ */
+export function requestHeaders(
+  raw: readonly string[],
+  { forwarded, cookies, policy, added, toUpstream }: RequestRules,
+): string[] {
+  const named = connectionNamed(raw)
+  const headers: string[] = ['host', forwarded.host]
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
+    const lower = name.toLowerCase()
+    if (HOP_BY_HOP.has(lower) || named?.has(lower) || lower === 'cookie' || policy.dropRequestHeaders.includes(lower))
+      continue
+    if (couldPassForOurs(lower, added)) continue
+    headers.push(name, lower === 'destination' ? toUpstream(value) : value)
+  }
+  if (policy.cookies && cookies !== '') headers.push('cookie', cookies)
+  headers.push('x-forwarded-for', forwarded.for, 'x-forwarded-proto', forwarded.proto)
+  headers.push('x-forwarded-host', forwarded.host, 'x-forwarded-prefix', forwarded.prefix)
+  for (const name in added) headers.push(name, added[name] ?? '')
+  return headers
+}
+
+/** CGI-style servers read `X_OCM_User` and `X.OCM.User` as `X-OCM-User`: names are compared after folding. */
+function couldPassForOurs(lower: string, added: Readonly<Record<string, string>>): boolean {
+  const folded = /[_.]/.test(lower) ? lower.replace(/[_.]/g, '-') : lower
+  return (
+    folded.startsWith('x-ocm-') ||
+    folded.startsWith('x-forwarded-') ||
+    IDENTITY.has(folded) ||
+    Object.hasOwn(added, folded)
+  )
+}
+
+/** The headers that `Connection` names: they end here. */
+function connectionNamed(raw: readonly string[]): Set<string> | undefined {
+  let names: Set<string> | undefined
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index]?.toLowerCase() !== 'connection') continue
+    const value = (raw[index + 1] ?? '').toLowerCase()
+    if (value === 'keep-alive' || value === 'close') continue
+    names ??= new Set()
+    for (const name of value.split(',')) names.add(name.trim())
+  }
+  return names
+}

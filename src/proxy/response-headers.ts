@@ -1,0 +1,132 @@
+import type { ForwardPolicy, Mount } from '../apps/app.ts'
+
+export interface ResponseRules {
+  readonly policy: ForwardPolicy
+  readonly mount: Mount
+  /** Base path `B` of the webapp. */
+  readonly base: string
+  /** Origins that mean the app itself: `http://hub:8000`, and the Host we send it. */
+  readonly upstreamOrigins: readonly string[]
+  readonly publicOrigin: string
+  /** The sources of `frame-ancestors`; empty: `'none'`. */
+  readonly frameAncestors: readonly string[]
+  /** The app is shown in a frame: its cookies are third-party cookies. */
+  readonly framed: boolean
+  /** Where a `Location` among `policy.endedLocations` leads instead. */
+  readonly endedPage: string
+}
+
+const HOP_BY_HOP = new Set(
+  'connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade x-frame-options'.split(
+    ' ',
+  ),
+)
+
+/**
+ * The headers that the browser receives: the app’s, less what is the connection’s, with framing, cookies and URLs made to fit
+ * the public place.
+ *
+ * @param raw name, value, name, value, as received
+ * @returns the same shape
+ */
+export function responseHeaders(raw: readonly string[], rules: ResponseRules): string[] {
+  const headers: string[] = []
+  let policySeen = false
+  let referrerSeen = false
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
+    const lower = name.toLowerCase()
+    if (HOP_BY_HOP.has(lower) || rules.policy.dropResponseHeaders.includes(lower)) continue
+    switch (lower) {
+      case 'content-security-policy':
+        policySeen = true
+        headers.push(name, framePolicy(value, rules.frameAncestors))
+        break
+      case 'referrer-policy':
+        referrerSeen = true
+        headers.push(name, value)
+        break
+      case 'set-cookie':
+        if (rules.policy.cookies) headers.push(name, appCookie(value, rules))
+        break
+      case 'location':
+        headers.push(name, publicLocation(value, rules))
+        break
+      case 'content-location':
+        headers.push(name, publicUrl(value, rules))
+        break
+      case 'refresh':
+        headers.push(
+          name,
+          value.replace(/(url\s*=\s*["']?)([^"']*)/i, (_, lead: string, url: string) => lead + publicUrl(url, rules)),
+        )
+        break
+      case 'link':
+        headers.push(
+          name,
+          value.replace(/<([^>]*)>/g, (_, url: string) => `<${publicUrl(url, rules)}>`),
+        )
+        break
+      default:
+        headers.push(name, value)
+    }
+  }
+  if (!policySeen) headers.push('content-security-policy', frameAncestorsDirective(rules.frameAncestors))
+  if (!referrerSeen) headers.push('referrer-policy', 'no-referrer')
+  return headers
+}
+
+export function frameAncestorsDirective(sources: readonly string[]): string {
+  return `frame-ancestors ${sources.length === 0 ? "'none'" : sources.join(' ')}`
+}
+
+/** A policy list (CSP 3 §2.2): in each policy `frame-ancestors` is ours, reports stay with the app’s origin, the rest stays. */
+function framePolicy(value: string, frameAncestors: readonly string[]): string {
+  const policies = value.split(',').map((policy) => {
+    const directives = policy.split(';').map((directive) => directive.trim())
+    const kept = directives.filter(
+      (directive) => directive !== '' && !/^(frame-ancestors|report-uri|report-to)(\s|$)/i.test(directive),
+    )
+    return [...kept, frameAncestorsDirective(frameAncestors)].join('; ')
+  })
+  return policies.join(', ')
+}
+
+/** `Domain` is dropped, a `Path` outside the app becomes the app’s; in a frame only CHIPS cookies are stored. */
+function appCookie(value: string, { mount, base, framed }: ResponseRules): string {
+  const [pair = '', ...attributes] = value.split(';').map((part) => part.trim())
+  const ours = /^(domain|path)(=|$)/i
+  const third = /^(secure|samesite|partitioned)(=|$)/i
+  const kept = attributes.filter(
+    (attribute) => attribute !== '' && !ours.test(attribute) && !(framed && third.test(attribute)),
+  )
+  const path = attributes.findLast((attribute) => /^path=/i.test(attribute))?.slice('path='.length)
+  const parts = [pair, `Path=${cookiePath(path, mount, base)}`, ...kept]
+  return (framed ? [...parts, 'Secure', 'SameSite=None', 'Partitioned'] : parts).join('; ')
+}
+
+function cookiePath(path: string | undefined, mount: Mount, base: string): string {
+  if (path === undefined || !path.startsWith('/')) return mount.public
+  const here =
+    mount.public !== mount.upstream && `${path}/`.startsWith(mount.upstream) ? toPublicPath(path, mount) : path
+  return here.startsWith(base) || `${here}/` === base ? here : base
+}
+
+function toPublicPath(path: string, { public: publicPrefix, upstream }: Mount): string {
+  if (path.startsWith(upstream)) return publicPrefix + path.slice(upstream.length)
+  return `${path}/` === upstream ? publicPrefix : path
+}
+
+function publicLocation(value: string, rules: ResponseRules): string {
+  const url = publicUrl(value, rules)
+  const path = url.startsWith(`${rules.publicOrigin}/`) ? url.slice(rules.publicOrigin.length) : url
+  return rules.policy.endedLocations.some((ended) => path.startsWith(ended)) ? rules.endedPage : url
+}
+
+/** A URL of the app (absolute, or a path) as the browser reaches it; anything else as it is. */
+function publicUrl(value: string, { upstreamOrigins, publicOrigin, mount }: ResponseRules): string {
+  const origin = upstreamOrigins.find((candidate) => value === candidate || value.startsWith(`${candidate}/`))
+  if (origin !== undefined) return publicOrigin + toPublicPath(value.slice(origin.length) || '/', mount)
+  return value.startsWith('/') && !value.startsWith('//') ? toPublicPath(value, mount) : value
+}

@@ -1,0 +1,132 @@
+import type { Clock } from '../core/time.ts'
+import { answering, createLocalBus, createLocalLock } from './local.ts'
+import { decidePut, decideRevoke, type ShareState } from './rules.ts'
+import type {
+  EndedSession,
+  SessionRow,
+  SessionStore,
+  ShareKey,
+  ShareStore,
+  Store,
+  Workload,
+  WorkloadStore,
+} from './store.ts'
+
+/** Runs an operation unless the store is closed. */
+type Answer = <T>(operation: () => T) => Promise<T>
+
+/** For demos, tests and trials: one process, nothing outlives it, and counting walks over all rows. */
+export function createMemoryStore({ now }: { now: Clock }): Store {
+  let closed = false
+  const answer: Answer = (operation) =>
+    answering(() => {
+      if (closed) throw new Error('the store is closed')
+      return operation()
+    })
+  return {
+    shares: createShares(answer, now),
+    sessions: createSessions(answer, now),
+    workloads: createWorkloads(answer),
+    bus: createLocalBus(),
+    lock: createLocalLock(),
+    ping: () => answer(() => undefined),
+    async close() {
+      closed = true
+    },
+  }
+}
+
+const joined = (...parts: string[]) => JSON.stringify(parts)
+const nameOf = ({ senderDomain, shareId }: ShareKey) => joined(senderDomain, shareId)
+
+function createShares(answer: Answer, now: Clock): ShareStore {
+  const states = new Map<string, ShareState>()
+  const find = (key: ShareKey) => {
+    const state = states.get(nameOf(key))
+    return state !== undefined && state.keepUntil > now() ? state : undefined
+  }
+  const count = (domain: string, state: 'live' | 'revoked') =>
+    [...states.values()].filter(({ row }) => row.senderDomain === domain && row.state === state).length
+
+  return {
+    get: (key) => answer(() => find(key)?.row),
+    put: (row, applied, { limit }) =>
+      answer(() => {
+        const live = count(row.senderDomain, 'live')
+        const decision = decidePut(find(row), row, applied, { live, limit })
+        if (decision.next !== undefined) states.set(nameOf(row), decision.next)
+        return decision.answer
+      }),
+    revoke: (key, applied, options) =>
+      answer(() => {
+        const tombstones = count(key.senderDomain, 'revoked')
+        const decision = decideRevoke(find(key), key, applied, { ...options, tombstones })
+        if (decision.next !== undefined) states.set(nameOf(key), decision.next)
+        return decision.answer
+      }),
+    count: (senderDomain) => answer(() => count(senderDomain, 'live')),
+    sweep: (time) => answer(() => forget(states, time)),
+  }
+}
+
+function createSessions(answer: Answer, now: Clock): SessionStore {
+  const live = new Map<string, SessionRow>()
+  const remainders = new Map<string, { readonly ended: EndedSession; readonly keepUntil: number }>()
+  const where = (matches: (row: SessionRow) => boolean) => [...live.values()].filter(matches)
+  const remainder = (idHash: string) => {
+    const { ended, keepUntil } = remainders.get(idHash) ?? {}
+    return keepUntil !== undefined && keepUntil > now() ? ended : undefined
+  }
+
+  return {
+    get: (idHash) => answer(() => live.get(idHash) ?? remainder(idHash)),
+    open: (row, { limit }) =>
+      answer(() => {
+        if (where(({ senderDomain }) => senderDomain === row.senderDomain).length >= limit) return 'full'
+        live.set(row.idHash, row)
+        return 'opened'
+      }),
+    update: (row) =>
+      answer(() => {
+        const lives = live.has(row.idHash)
+        if (lives) live.set(row.idHash, row)
+        return lives
+      }),
+    touch: (idHash, deadline) =>
+      answer(() => {
+        const row = live.get(idHash)
+        if (row !== undefined) live.set(idHash, { ...row, deadline })
+      }),
+    end: (ended, { keepUntil }) =>
+      answer(() => {
+        const row = live.get(ended.idHash)
+        if (row === undefined) return undefined
+        live.delete(ended.idHash)
+        remainders.set(ended.idHash, { ended, keepUntil })
+        return row
+      }),
+    ofShare: (key) => answer(() => where((row) => nameOf(row) === nameOf(key))),
+    due: (time, limit) =>
+      answer(() =>
+        where(({ deadline }) => deadline <= time)
+          .toSorted((a, b) => a.deadline - b.deadline)
+          .slice(0, limit),
+      ),
+    count: (webapp) => answer(() => where((row) => row.webapp === webapp).length),
+    sweep: (time) => answer(() => forget(remainders, time)),
+  }
+}
+
+function createWorkloads(answer: Answer): WorkloadStore {
+  const workloads = new Map<string, Workload>()
+  return {
+    put: (workload) => answer(() => void workloads.set(joined(workload.webapp, workload.name), workload)),
+    get: (webapp, name) => answer(() => workloads.get(joined(webapp, name))),
+    delete: (webapp, name) => answer(() => void workloads.delete(joined(webapp, name))),
+    list: (webapp) => answer(() => [...workloads.values()].filter((workload) => workload.webapp === webapp)),
+  }
+}
+
+function forget(entries: Map<string, { readonly keepUntil: number }>, now: number) {
+  for (const [name, { keepUntil }] of entries) if (keepUntil <= now) entries.delete(name)
+}

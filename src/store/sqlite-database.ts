@@ -1,0 +1,136 @@
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { unavailable } from '../core/errors.ts'
+import { MIGRATIONS } from './sqlite-schema.ts'
+
+/** How long another program (a backup, an operator’s shell) may hold the write lock; the process stands still meanwhile. */
+const BUSY_TIMEOUT_MS = 1000
+
+const SQLITE_BUSY = 5
+
+/** A prepared statement; its `:names` are fields of `Params`, whose other fields it ignores. */
+interface Statement<Params extends object, Row extends object> {
+  get(params: Params): Row | undefined
+  all(params: Params): Row[]
+  /** @returns how many rows it changed */
+  run(params: Params): number
+}
+
+/** One open database, its schema up to date. What it throws is SQLite’s own error. */
+export interface Database {
+  prepare<Params extends object, Row extends object = never>(sql: string): Statement<Params, Row>
+  /** All of `work` or nothing; on disk when it returns. */
+  transaction<T>(work: () => T): T
+  /** Writes without waiting for the disk: survives `kill -9`, but a power cut may undo it. */
+  hurried<T>(work: () => T): T
+  close(): void
+}
+
+/**
+ * Opens or creates a database for this process alone: folder 0700, files 0600, WAL, every commit synced to disk.
+ *
+ * @throws {GatewayError} `store_unavailable`: not a database, not accessible, used by another process, or newer than we are
+ */
+export function openDatabase(file: string): Database {
+  try {
+    return open(file)
+  } catch (cause) {
+    const message = `The database ${file} cannot be opened: ${(cause as Error).message}`
+    throw unavailable('store_unavailable', message, { cause })
+  }
+}
+
+function open(file: string): Database {
+  using opening = new DisposableStack()
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  opening.use(claim(`${file}.lock`))
+  createPrivately(file)
+  const database = opening.use(new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS }))
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+  migrate(database)
+  const owned = opening.move()
+  return {
+    prepare: (sql) => prepare(database, sql),
+    transaction: (work) => transaction(database, work),
+    hurried: (work) => hurried(database, work),
+    close: () => owned.dispose(),
+  }
+}
+
+/**
+ * Also sets the mode of SQLite’s own files beside it: they inherit it. An existing file keeps its mode, and is not opened:
+ * closing it would end every lock that this process holds on it (POSIX).
+ */
+function createPrivately(file: string) {
+  if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600))
+}
+
+/**
+ * Keeps other processes out for as long as it is open (the kernel ends it with the process): our locks and our bus do not
+ * reach them. The database itself stays open to backups.
+ */
+function claim(file: string): DatabaseSync {
+  createPrivately(file)
+  const lock = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
+    return lock
+  } catch (cause) {
+    lock.close()
+    if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) throw cause
+    throw new Error('another gateway uses it (give each its own file)', { cause })
+  }
+}
+
+function migrate(database: DatabaseSync) {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version)
+  if (version > MIGRATIONS.length) {
+    throw new Error(
+      `a newer gateway wrote it (schema ${version}, this one knows ${MIGRATIONS.length}); run that version`,
+    )
+  }
+  for (const [index, sql] of MIGRATIONS.entries()) {
+    if (index < version) continue
+    transaction(database, () => database.exec(`${sql}; PRAGMA user_version = ${index + 1}`))
+  }
+}
+
+function prepare<Params extends object, Row extends object>(
+  database: DatabaseSync,
+  sql: string,
+): Statement<Params, Row> {
+  const statement = database.prepare(sql)
+  statement.setAllowUnknownNamedParameters(true)
+  const named = (params: Params) => params as Record<string, SQLInputValue>
+  return {
+    get(params) {
+      const row = statement.get(named(params))
+      return row && ({ ...row } as Row)
+    },
+    all: (params) => statement.all(named(params)).map((row) => ({ ...row }) as Row),
+    run: (params) => Number(statement.run(named(params)).changes),
+  }
+}
+
+function transaction<T>(database: DatabaseSync, work: () => T): T {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    database.exec('COMMIT')
+    return result
+  } catch (error) {
+    // SQLite has rolled back by itself already when, say, the disk is full.
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+function hurried<T>(database: DatabaseSync, work: () => T): T {
+  database.exec('PRAGMA synchronous = NORMAL')
+  try {
+    return work()
+  } finally {
+    database.exec('PRAGMA synchronous = FULL')
+  }
+}

@@ -1,0 +1,225 @@
+import type { Clock } from '../core/time.ts'
+import { answering, createLocalBus, createLocalLock } from './local.ts'
+import { decidePut, decideRevoke, type ShareState } from './rules.ts'
+import { type Database, openDatabase } from './sqlite-database.ts'
+import type {
+  EndedSession,
+  SessionRow,
+  SessionStore,
+  ShareKey,
+  ShareRow,
+  ShareStore,
+  Store,
+  Tombstone,
+  Workload,
+  WorkloadStore,
+} from './store.ts'
+
+/**
+ * A store in one SQLite file, for one process; a second process is refused. Every write is on disk when its promise
+ * resolves, but for `sessions.touch`.
+ *
+ * @throws {GatewayError} `store_unavailable` when the file cannot be opened, with why in the message
+ */
+export function openSqliteStore(file: string, { now }: { now: Clock }): Store {
+  const database = openDatabase(file)
+  const ping = database.prepare<object>('SELECT 1 FROM sqlite_schema LIMIT 1')
+  return {
+    shares: createShares(database, now),
+    sessions: createSessions(database, now),
+    workloads: createWorkloads(database),
+    bus: createLocalBus(),
+    lock: createLocalLock(),
+    ping: () => answering(() => void ping.get({})),
+    close: () => answering(() => database.close()),
+  }
+}
+
+function prepareCount(database: Database) {
+  const select = database.prepare<{ what: string; name: string }, { n: number }>(
+    'SELECT n FROM counts WHERE what = :what AND name = :name',
+  )
+  return (what: 'shares.live' | 'shares.revoked' | 'sessions.domain' | 'sessions.webapp', name: string) =>
+    select.get({ what, name })?.n ?? 0
+}
+
+/** The columns of `shares`: of a live row, or of a tombstone, and of the bookkeeping. */
+interface ShareColumns extends ShareKey {
+  readonly state: 'live' | 'revoked'
+  readonly instance: string | null
+  readonly created: number | null
+  readonly expiresAt: number | null
+  readonly data: string | null
+  readonly revokedAt: number | null
+  readonly appliedCreated: number
+  /** A JSON array. */
+  readonly appliedSignatures: string
+  readonly keepUntil: number
+}
+
+function createShares(database: Database, now: Clock): ShareStore {
+  const select = database.prepare<ShareKey & { now: number }, ShareColumns>(
+    'SELECT * FROM shares WHERE senderDomain = :senderDomain AND shareId = :shareId AND keepUntil > :now',
+  )
+  const upsert = database.prepare<ShareColumns>(
+    `INSERT INTO shares VALUES (:senderDomain, :shareId, :state, :instance, :created, :expiresAt, :data, :revokedAt,
+       :appliedCreated, :appliedSignatures, :keepUntil)
+     ON CONFLICT DO UPDATE SET state = :state, instance = :instance, created = :created, expiresAt = :expiresAt,
+       data = :data, revokedAt = :revokedAt, appliedCreated = :appliedCreated, appliedSignatures = :appliedSignatures,
+       keepUntil = :keepUntil`,
+  )
+  const forget = database.prepare<{ now: number }>('DELETE FROM shares WHERE keepUntil <= :now')
+  const count = prepareCount(database)
+  const find = ({ senderDomain, shareId }: ShareKey) => select.get({ senderDomain, shareId, now: now() })
+  const findState = (key: ShareKey) => {
+    const columns = find(key)
+    return columns && stateOf(columns)
+  }
+
+  return {
+    get: (key) =>
+      answering(() => {
+        const columns = find(key)
+        return columns && rowOf(columns)
+      }),
+    put: (row, applied, { limit }) =>
+      answering(() =>
+        database.transaction(() => {
+          const live = count('shares.live', row.senderDomain)
+          const decision = decidePut(findState(row), row, applied, { live, limit })
+          if (decision.next !== undefined) upsert.run(columnsOf(decision.next))
+          return decision.answer
+        }),
+      ),
+    revoke: (key, applied, options) =>
+      answering(() =>
+        database.transaction(() => {
+          const tombstones = count('shares.revoked', key.senderDomain)
+          const decision = decideRevoke(findState(key), key, applied, { ...options, tombstones })
+          if (decision.next !== undefined) upsert.run(columnsOf(decision.next))
+          return decision.answer
+        }),
+      ),
+    count: (senderDomain) => answering(() => count('shares.live', senderDomain)),
+    sweep: (time) => answering(() => void forget.run({ now: time })),
+  }
+}
+
+function rowOf(columns: ShareColumns): ShareRow | Tombstone {
+  const { senderDomain, shareId, state, instance, created, expiresAt, data, revokedAt } = columns
+  if (state === 'revoked') return { senderDomain, shareId, state, revokedAt: revokedAt ?? 0 }
+  return {
+    senderDomain,
+    shareId,
+    state,
+    instance: instance ?? '',
+    created: created ?? 0,
+    expiresAt: expiresAt ?? undefined,
+    data: data ?? '',
+  }
+}
+
+function stateOf(columns: ShareColumns): ShareState {
+  const { appliedCreated, appliedSignatures, keepUntil } = columns
+  return {
+    row: rowOf(columns),
+    history: { created: appliedCreated, signatures: JSON.parse(appliedSignatures) },
+    keepUntil,
+  }
+}
+
+const NO_COLUMNS = { instance: null, created: null, expiresAt: null, data: null, revokedAt: null }
+
+function columnsOf({ row, history, keepUntil }: ShareState): ShareColumns {
+  return {
+    ...NO_COLUMNS,
+    ...row,
+    expiresAt: row.state === 'live' ? (row.expiresAt ?? null) : null,
+    appliedCreated: history.created,
+    appliedSignatures: JSON.stringify(history.signatures),
+    keepUntil,
+  }
+}
+
+const SESSION = `'live' AS state, idHash, webapp, senderDomain, shareId, deadline, data`
+
+function createSessions(database: Database, now: Clock): SessionStore {
+  const select = database.prepare<{ idHash: string }, SessionRow>(
+    `SELECT ${SESSION} FROM sessions WHERE idHash = :idHash`,
+  )
+  const selectEnded = database.prepare<{ idHash: string; now: number }, EndedSession>(
+    `SELECT 'ended' AS state, idHash, webapp, reason, endedAt, data FROM endedSessions
+     WHERE idHash = :idHash AND keepUntil > :now`,
+  )
+  const insert = database.prepare<SessionRow>(
+    'INSERT INTO sessions VALUES (:idHash, :webapp, :senderDomain, :shareId, :deadline, :data)',
+  )
+  const update = database.prepare<SessionRow>(
+    `UPDATE sessions SET webapp = :webapp, senderDomain = :senderDomain, shareId = :shareId, deadline = :deadline,
+       data = :data WHERE idHash = :idHash`,
+  )
+  const touch = database.prepare<{ idHash: string; deadline: number }>(
+    'UPDATE sessions SET deadline = :deadline WHERE idHash = :idHash',
+  )
+  const remove = database.prepare<{ idHash: string }, SessionRow>(
+    `DELETE FROM sessions WHERE idHash = :idHash RETURNING ${SESSION}`,
+  )
+  const insertEnded = database.prepare<EndedSession & { keepUntil: number }>(
+    'INSERT OR REPLACE INTO endedSessions VALUES (:idHash, :webapp, :reason, :endedAt, :data, :keepUntil)',
+  )
+  const ofShare = database.prepare<ShareKey, SessionRow>(
+    `SELECT ${SESSION} FROM sessions WHERE senderDomain = :senderDomain AND shareId = :shareId`,
+  )
+  const due = database.prepare<{ now: number; limit: number }, SessionRow>(
+    `SELECT ${SESSION} FROM sessions WHERE deadline <= :now ORDER BY deadline LIMIT :limit`,
+  )
+  const forget = database.prepare<{ now: number }>('DELETE FROM endedSessions WHERE keepUntil <= :now')
+  const count = prepareCount(database)
+
+  return {
+    // Live first: a session that ends between the two reads is found by the second.
+    get: (idHash) => answering(() => select.get({ idHash }) ?? selectEnded.get({ idHash, now: now() })),
+    open: (row, { limit }) =>
+      answering(() =>
+        database.transaction(() => {
+          if (count('sessions.domain', row.senderDomain) >= limit) return 'full'
+          insert.run(row)
+          return 'opened'
+        }),
+      ),
+    update: (row) => answering(() => update.run(row) === 1),
+    touch: (idHash, deadline) => answering(() => void database.hurried(() => touch.run({ idHash, deadline }))),
+    end: (ended, { keepUntil }) =>
+      answering(() =>
+        database.transaction(() => {
+          const row = remove.get(ended)
+          if (row !== undefined) insertEnded.run({ ...ended, keepUntil })
+          return row
+        }),
+      ),
+    ofShare: (key) => answering(() => ofShare.all(key)),
+    due: (time, limit) => answering(() => due.all({ now: time, limit })),
+    count: (webapp) => answering(() => count('sessions.webapp', webapp)),
+    sweep: (time) => answering(() => void forget.run({ now: time })),
+  }
+}
+
+function createWorkloads(database: Database): WorkloadStore {
+  const upsert = database.prepare<Workload>(
+    `INSERT INTO workloads VALUES (:webapp, :name, :senderDomain, :shareId, :data)
+     ON CONFLICT DO UPDATE SET senderDomain = :senderDomain, shareId = :shareId, data = :data`,
+  )
+  const select = database.prepare<{ webapp: string; name: string }, Workload>(
+    'SELECT * FROM workloads WHERE webapp = :webapp AND name = :name',
+  )
+  const remove = database.prepare<{ webapp: string; name: string }>(
+    'DELETE FROM workloads WHERE webapp = :webapp AND name = :name',
+  )
+  const list = database.prepare<{ webapp: string }, Workload>('SELECT * FROM workloads WHERE webapp = :webapp')
+  return {
+    put: (workload) => answering(() => void upsert.run(workload)),
+    get: (webapp, name) => answering(() => select.get({ webapp, name })),
+    delete: (webapp, name) => answering(() => void remove.run({ webapp, name })),
+    list: (webapp) => answering(() => list.all({ webapp })),
+  }
+}

@@ -1,0 +1,25 @@
+import type { Secret } from '../../core/secret.ts'
+import type { Pairing } from '../pairings.ts'
+
+/** A credential whose issuer, signature and lifetime were checked. Made only by a verifier of this folder. */
+export interface VerifiedCredential {
+  readonly pairing: Pairing
+  /** The bare `sub`: the owner’s identifier at the issuer, or a full OCM address. */
+  readonly sub: string
+  /** The `aud` as sent: the recipient’s OCM address. */
+  readonly aud: string
+  readonly clientId: string
+  /** Epoch seconds. */
+  readonly exp: number
+  /** The `ocm_ip` claim as sent, not read yet. */
+  readonly ocmIp: unknown
+  readonly token: Secret
+}
+
+/**
+ * One kind of credential.
+ *
+ * @returns `undefined` when the text is not of this kind at all
+ * @throws {GatewayError} when it is of this kind and not acceptable
+ */
+export type CredentialVerifier = (text: string) => Promise<VerifiedCredential | undefined>
