@@ -29,6 +29,7 @@ import { createRecords } from './shares/records.ts'
 import { openStore } from './store/open.ts'
 import type { Workload } from './store/store.ts'
 import { timed } from './store/timed.ts'
+import { createIntrospectionVerifier } from './trust/credentials/introspection.ts'
 import { createJwtVerifier } from './trust/credentials/jwt.ts'
 import { createCredentials } from './trust/credentials/registry.ts'
 import { createKeys } from './trust/keys.ts'
@@ -76,7 +77,18 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const outbound = createOutbound({ insecureLoopback })
   const pairings = createPairings(ocmServers, { insecureLoopback })
   const keys = createKeys({ outbound, now, events, insecureLoopback })
-  const credentials = createCredentials([createJwtVerifier({ pairings, keys, now, events })])
+  const credentials = createCredentials([
+    createIntrospectionVerifier({
+      pairings,
+      keys,
+      outbound,
+      signingKey,
+      now,
+      events,
+      takeRate: ({ domain, limits }) => rateLimits.take(`introspection ${domain}`, limits.introspectionsPerMinute),
+    }),
+    createJwtVerifier({ pairings, keys, now, events }),
+  ])
   const grants = createGrants({ records, now })
   const tools = { outbound, store, now, events, signingKey, publicUrl, sealer: createSealer(signingKey.key) }
   const apps = webapps.map((webapp): App => kindOf(webapp.kind).create(webapp as never, tools))
@@ -85,6 +97,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const authenticate = createAuthenticate({ sessions, pairings, cookiePrefix })
   const launch = createLaunch({
     credentials,
+    pairings,
     grants,
     sessions,
     rateLimits,

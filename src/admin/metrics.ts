@@ -30,6 +30,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
   ])
   const refused = counter('requests_refused_total', 'Requests below a webapp that were refused', ['reason'])
   const jwks = counter('jwks_fetches_total', 'Fetches of a pairing’s keys', ['domain', 'result'])
+  const introspections = counter('introspections_total', 'Questions to introspection endpoints', ['domain', 'result'])
   const ended = counter('sessions_ended_total', 'Sessions that ended, by reason', ['webapp', 'reason'])
   const duration = new Histogram({
     name: 'ocm_gateway_proxied_request_duration_seconds',
@@ -91,6 +92,8 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     'session.ended': ({ webapp = '', reason = '' }) => ended.inc({ webapp, reason }),
     'keys.fetched': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
     'keys.failed': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
+    'introspection.answered': ({ domain = '', result = '' }) => introspections.inc({ domain, result }),
+    'introspection.failed': ({ domain = '', result = '' }) => introspections.inc({ domain, result }),
     'upstream.failed': ({ webapp = '', reason = '' }) => upstreamFailures.inc({ webapp, reason }),
     'websocket.opened': ({ webapp = '' }) => webSockets.inc({ webapp }),
     'websocket.closed': ({ webapp = '' }) => webSockets.dec({ webapp }),

@@ -7,6 +7,7 @@ import type { Session } from '../sessions/session.ts'
 import type { Grant } from '../shares/grant.ts'
 import type { Share } from '../shares/share.ts'
 import type { Store, Workload } from '../store/store.ts'
+import type { Sealer } from '../trust/sealer.ts'
 import type { SigningKey } from '../trust/signing-key.ts'
 
 /** A request towards the app, as the permission rules see it. */
@@ -101,17 +102,22 @@ export interface AppTools {
   readonly now: Clock
   readonly events: Events
   readonly signingKey: SigningKey
+  readonly sealer: Sealer
   /** `server.publicUrl`, the issuer of our assertions. */
   readonly publicUrl: string
 }
 
-/** A kind: one folder, one line in the registry. */
-export interface AppKind<Options = unknown> {
+/** A kind: one folder, one line in the registry. `create` gets what its own `options` made of the configuration. */
+export interface AppKind<Options> {
   readonly kind: string
-  readonly options: (fields: Fields) => z.ZodType<Options>
+  readonly options: (fields: Fields) => z.ZodType
   create(webapp: Webapp<Options>, tools: AppTools): App
 }
 
-export function defineAppKind<Options>(kind: AppKind<Options>): AppKind<Options> {
+interface TypedAppKind<Options> extends AppKind<Options> {
+  readonly options: (fields: Fields) => z.ZodType<Options>
+}
+
+export function defineAppKind<Options>(kind: TypedAppKind<Options>): TypedAppKind<Options> {
   return kind
 }

@@ -21,6 +21,7 @@ export function crossCheck(document: unknown, kinds: readonly KindSchema[], fiel
   checkListeners(sketch, problem)
   checkUnique(sketch, problem)
   checkReferences(sketch, problem)
+  checkIntrospection(sketch, problem)
   checkPlaces(sketch, problem)
   checkUpstreams(sketch, document, problem)
   findSharedHosts(sketch, (path, message) => warnings.push({ path, message }))
@@ -46,6 +47,8 @@ function sketchSchema(fields: Fields, kinds: readonly KindSchema[]) {
       section({
         domain: ifRight(pairing.domain),
         keysUrl: ifRight(pairing.keysUrl),
+        modes: list(ifRight(pairing.modes.unwrap().element)),
+        introspection: section({ url: ifRight(fields.httpUrl) }),
         receiverOrigins: list(ifRight(pairing.receiverOrigins.unwrap().element)),
       }),
     ),
@@ -86,13 +89,36 @@ function checkSchemes({ server, ocmServers, webapps }: Sketch, problem: Report) 
     }
   }
   check(['server', 'publicUrl'], server.publicUrl)
-  for (const [index, { keysUrl, receiverOrigins }] of ocmServers.entries()) {
+  for (const [index, { keysUrl, introspection, receiverOrigins }] of ocmServers.entries()) {
     check(['ocmServers', index, 'keysUrl'], keysUrl)
+    check(['ocmServers', index, 'introspection', 'url'], introspection.url)
     for (const [entry, origin] of receiverOrigins.entries()) {
       check(['ocmServers', index, 'receiverOrigins', entry], origin)
     }
   }
   for (const [index, { publicUrl }] of webapps.entries()) check(['webapps', index, 'publicUrl'], publicUrl)
+}
+
+/** An opaque credential does not say whose it is: each webapp can take such from one pairing only. */
+function checkIntrospection({ ocmServers, webapps }: Sketch, problem: Report) {
+  for (const [index, { modes, introspection }] of ocmServers.entries()) {
+    if (modes.includes('introspected') && introspection.url === undefined) {
+      problem(
+        ['ocmServers', index, 'modes'],
+        'permits introspected without an endpoint (add introspection: { url: … })',
+      )
+    }
+  }
+  const asked = ocmServers.filter(({ modes, introspection }) => modes.includes('introspected') && introspection.url)
+  for (const [index, webapp] of webapps.entries()) {
+    const named = webapp.ocmServers.filter((name) => name !== undefined)
+    const owners = asked.map(({ domain }) => domain).filter((name) => named.length === 0 || named.includes(name ?? ''))
+    if (owners.length < 2) continue
+    problem(
+      ['webapps', index, 'ocmServers'],
+      `includes ${owners.join(' and ')}, which are both introspected (an opaque credential could be either’s: name one of them)`,
+    )
+  }
 }
 
 function checkListeners({ server: { listen, adminListen } }: Sketch, problem: Report) {

@@ -237,6 +237,9 @@ export function pairingSchema(fields: Fields) {
     keysUrl: fields.httpUrl
       .optional()
       .describe('Its public keys (JWKS); default: discovered from https://<domain>/.well-known/ocm'),
+    introspection: introspectionSchema(fields)
+      .optional()
+      .describe('Where this server is asked about credentials (RFC 7662); needed for the mode introspected'),
     permissions: z
       .array(PERMISSION)
       .default(['view', 'read', 'write', 'share'])
@@ -251,10 +254,42 @@ export function pairingSchema(fields: Fields) {
         shares: z.int().positive().default(100_000).describe('Shares kept for this server'),
         sessions: z.int().positive().default(10_000).describe('Sessions open at once'),
         requestsPerMinute: z.int().positive().default(600).describe('Requests that proved to come from this server'),
+        introspectionsPerMinute: z.int().positive().default(600).describe('Questions to its introspection endpoint'),
       })
       .prefault({})
       .describe('Quotas of this server, so that it cannot slow the others'),
   })
+}
+
+const CLIENT_AUTHENTICATION = z.enum([
+  'http-signature',
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'bearer',
+  'none',
+])
+const NEEDS_CLIENT_ID = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
+const NEEDS_SECRET = ['client_secret_basic', 'client_secret_post', 'bearer']
+
+function introspectionSchema(fields: Fields) {
+  return z
+    .strictObject({
+      url: fields.httpUrl.describe('The introspection endpoint'),
+      auth: CLIENT_AUTHENTICATION.default('http-signature').describe('How our requests say who asks'),
+      clientId: z.string().min(1).optional().describe('Our client identifier there'),
+      clientSecretFile: fields.secretFile.optional().describe('File with the client secret, or the bearer token'),
+      prefer: z.boolean().default(false).describe('Ask about JWTs too, instead of verifying them with its keys'),
+    })
+    .superRefine(({ auth, clientId, clientSecretFile }, context) => {
+      const needs = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
+      if (NEEDS_CLIENT_ID.includes(auth) && clientId === undefined) {
+        needs('clientId', `is missing (auth: ${auth} needs our client identifier)`)
+      }
+      if (NEEDS_SECRET.includes(auth) && clientSecretFile === undefined) {
+        needs('clientSecretFile', `is missing (auth: ${auth} needs a file with the secret)`)
+      }
+    })
 }
 
 /** What every webapp has, whatever its kind. */

@@ -9,7 +9,7 @@ export interface OcmAddress {
 }
 
 const NAME = String.raw`[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*`
-const AUTHORITY = new RegExp(String.raw`^(${NAME}|\[[0-9a-f:.]+\])(?::(\d{1,5}))?$`)
+const AUTHORITY = new RegExp(String.raw`^(${NAME}|\[[0-9a-f:.]+\])(?::(\d{1,5}))?$`, 'i')
 
 /**
  * The canonical form of `host[:port]`: lower case, the default port 443 dropped.
@@ -18,8 +18,9 @@ const AUTHORITY = new RegExp(String.raw`^(${NAME}|\[[0-9a-f:.]+\])(?::(\d{1,5}))
  */
 export function canonicalAuthority(text: string): string | undefined {
   if (text.length > 300) return undefined
-  const [, host, portText] = AUTHORITY.exec(text.toLowerCase()) ?? []
-  if (host === undefined) return undefined
+  const [, written, portText] = AUTHORITY.exec(text) ?? []
+  if (written === undefined) return undefined
+  const host = written.toLowerCase()
   if (portText === undefined) return host
   const port = Number(portText)
   if (port < 1 || port > 65_535) return undefined

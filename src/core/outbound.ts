@@ -30,21 +30,32 @@ const PRIVATE_RANGES: readonly (readonly [string, number])[] = [
   ['198.18.0.0', 15],
   ['224.0.0.0', 4],
   ['240.0.0.0', 4],
-  ['::', 127],
+  ['::', 96],
   ['::ffff:0:0', 96],
   ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48],
+  ['2002::', 16],
   ['fc00::', 7],
   ['fe80::', 10],
+  ['fec0::', 10],
   ['ff00::', 8],
 ]
 
-const privateAddresses = new BlockList()
-for (const [address, prefix] of PRIVATE_RANGES)
-  privateAddresses.addSubnet(address, prefix, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+/** One list a family: in a common one, `::ffff:0:0/96` matches every IPv4 address. */
+const privateAddresses = { ipv4: new BlockList(), ipv6: new BlockList() }
+for (const [address, prefix] of PRIVATE_RANGES) {
+  const family = familyOf(address)
+  privateAddresses[family].addSubnet(address, prefix, family)
+}
 
 /** Addresses that mean something only inside our own network (RFC 6890 and kin); the target of SSRF. */
 export function isPrivateAddress(address: string): boolean {
-  return privateAddresses.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const family = familyOf(address)
+  return privateAddresses[family].check(address, family)
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 6 ? 'ipv6' : 'ipv4'
 }
 
 /**

@@ -163,7 +163,7 @@ export function createIntegrationApi(parts: IntegrationParts) {
     const tokens = new URLSearchParams(bodyOf(req).toString('utf8')).getAll('access_token')
     if (tokens.length !== 1 || tokens[0] === undefined)
       throw badRequest('field_missing', 'The form field access_token is missing, or was sent twice.')
-    const credential = await credentials.verify(tokens[0]).catch((error) => {
+    const credential = await credentials.verify(tokens[0], pairings.all).catch((error) => {
       rateLimits.take(`address ${context.client.address}`, failuresPerMinute)
       throw error
     })

@@ -8,6 +8,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { Grant, Grants } from '../shares/grant.ts'
 import type { VerifiedCredential } from '../trust/credentials/credential.ts'
 import type { Credentials } from '../trust/credentials/registry.ts'
+import type { Pairings } from '../trust/pairings.ts'
 import { contextOf, decisionOf, type RequestContext } from './context.ts'
 import { launchPage } from './pages/message-page.ts'
 import type { Site } from './places.ts'
@@ -20,6 +21,7 @@ const MAX_SUFFIX = 4096
 
 export interface LaunchParts {
   readonly credentials: Credentials
+  readonly pairings: Pairings
   readonly grants: Grants
   readonly sessions: Sessions
   readonly rateLimits: RateLimits
@@ -53,6 +55,7 @@ export const visitLaunch: RequestHandler = (req, res) => {
  */
 export function createLaunch({
   credentials,
+  pairings,
   grants,
   sessions,
   rateLimits,
@@ -60,9 +63,9 @@ export function createLaunch({
   sites,
   settings,
 }: LaunchParts): RequestHandler {
-  async function verified(context: RequestContext, token: string): Promise<VerifiedCredential> {
+  async function verified(context: RequestContext, { app }: Site, token: string): Promise<VerifiedCredential> {
     try {
-      return await credentials.verify(token)
+      return await credentials.verify(token, pairings.of(app.webapp.ocmServers))
     } catch (error) {
       rateLimits.take(`address ${context.client.address}`, settings.failuresPerMinute)
       throw error
@@ -106,7 +109,7 @@ export function createLaunch({
     refuseQueryToken(context)
     const suffix = readSuffix(context.place.suffix ?? '')
     const form = readForm(req)
-    const credential = await verified(context, form.accessToken)
+    const credential = await verified(context, site, form.accessToken)
     const { pairing } = credential
     const receiver = receiverOf(credential.aud, pairing, settings.insecureLoopback)
     Object.assign(context, {

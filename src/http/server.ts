@@ -153,9 +153,9 @@ function refuse(req: IncomingMessage, res: ServerResponse, error: GatewayError, 
   for (const [name, value] of Object.entries(refusalHeaders(error))) res.setHeader(name, value)
   // The rest of a body that nobody will read must not be taken for the next request.
   if (!req.complete) res.setHeader('connection', 'close')
-  if (acceptsHtml(req.headers.accept))
-    return sendPage(res, error.status, errorPage(error, { requestId, returnUri: undefined, frameAncestors: ['*'] }))
-  sendJson(res, error.status, problem(error, requestId), PROBLEM_JSON)
+  const page = () => errorPage(error, { requestId, returnUri: undefined, frameAncestors: ['*'] })
+  if (acceptsHtml(req.headers.accept)) sendPage(res, error.status, page())
+  else sendJson(res, error.status, problem(error, requestId), PROBLEM_JSON)
 }
 
 /** A listener with limits on headers, for plain or TLS connections. Requests that the parser refuses get a short 400. */

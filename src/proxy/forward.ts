@@ -114,9 +114,11 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     if (this.#done) return
     this.#done = true
-    if (!this.#res.headersSent) return this.#reject(failure(error))
-    this.#res.destroy()
-    this.#resolve(this.#res.statusCode)
+    if (!this.#res.headersSent) this.#reject(failure(error))
+    else {
+      this.#res.destroy()
+      this.#resolve(this.#res.statusCode)
+    }
   }
 
   #clientGone(): void {

@@ -59,14 +59,14 @@ export function checkScopeDeciding(path: string): void {
     throw badRequest('target_ambiguous', 'The path has an encoded slash or an empty segment where it may not.')
 }
 
-/** Percent-decoded as UTF-8, for rules and messages; what is no UTF-8 stays encoded. Never forwarded. */
+/**
+ * Percent-decoded as UTF-8, for rules and messages. A byte that is no UTF-8 becomes U+FFFD, so that it does not keep the rest
+ * from being decoded and a rule from matching. Never forwarded.
+ */
 export function decodePath(path: string): string {
-  if (!path.includes('%')) return path
-  try {
-    return decodeURIComponent(path)
-  } catch {
-    return path
-  }
+  if (/^[\x21-\x24\x26-\x7e]*$/.test(path)) return path
+  const bytes = path.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return Buffer.from(bytes, 'latin1').toString('utf8')
 }
 
 /** The query without some parameters, the others byte for byte as they were. */

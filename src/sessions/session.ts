@@ -8,7 +8,7 @@ export interface Session {
   /** The path scope `S`, ending in `/`: the cookie’s `Path`, and all that this session can reach. */
   readonly scope: string
   readonly grant: Grant
-  /** Epoch seconds. */
+  /** Epoch seconds: the last launch into it. */
   readonly openedAt: number
   /** Epoch seconds: the hard limit. Idle timeout may end it earlier. */
   readonly expiresAt: number

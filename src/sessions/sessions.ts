@@ -104,7 +104,7 @@ export function createSessions(
       const newest = newer(grant, session.grant)
       const expiresAt = hardLimit(newest, now())
       const kept = { ...session, returnUri: returnUri ?? session.returnUri, framed, frameAncestors, suffix }
-      const renewed = { ...kept, grant: newest, expiresAt, deadline: deadlineOf(expiresAt) }
+      const renewed = { ...kept, grant: newest, openedAt: now(), expiresAt, deadline: deadlineOf(expiresAt) }
       if (await store.sessions.update(rowOf(renewed))) return renewed
     }
     return undefined

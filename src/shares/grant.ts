@@ -39,23 +39,22 @@ export function createGrants({ records, now }: { records: Records; now: Clock })
      * 410 `share_revoked`, `share_expired`; 401 when the pairing permits no mode that fits
      */
     async of(credential: VerifiedCredential): Promise<Grant> {
-      const { pairing, clientId } = credential
-      const record = await records.find({ senderDomain: pairing.domain, shareId: clientId })
+      const { pairing, clientId, introspected } = credential
+      const record =
+        clientId === undefined ? undefined : await records.find({ senderDomain: pairing.domain, shareId: clientId })
       if (record === 'revoked') throw shareRevoked()
       const provisioned = pairing.modes.includes('provisioned')
-      if (record !== undefined && provisioned)
-        return grant('provisioned', credential, bindIdentity(credential, record.share), record)
-      if (record === undefined && credential.ocmIp !== undefined && pairing.modes.includes('self-contained'))
-        return selfContained(credential)
-      if (provisioned) {
-        throw notFound(
-          'share_unknown',
-          'No share with the token’s client_id was announced by its server. It may have been removed.',
-          {
-            detail: { clientId, senderDomain: pairing.domain },
-          },
+      if (record !== undefined && provisioned) {
+        return grant(
+          introspected ? 'introspected' : 'provisioned',
+          credential,
+          bindIdentity(credential, record.share),
+          record,
         )
       }
+      const claimCounts = introspected || pairing.modes.includes('self-contained')
+      if (record === undefined && credential.ocmIp !== undefined && claimCounts) return fromClaim(credential)
+      if (provisioned) throw shareUnknown(credential)
       throw invalidToken(
         'mode_not_permitted',
         'The token does not carry its share (ocm_ip), and its server may not provision shares here.',
@@ -63,18 +62,23 @@ export function createGrants({ records, now }: { records: Records; now: Clock })
     },
   }
 
-  async function selfContained(credential: VerifiedCredential): Promise<Grant> {
-    const { pairing, ocmIp } = credential
+  /** There is no record to compare with: owner and recipient are the token’s, the scope is what the claim says. */
+  async function fromClaim(credential: VerifiedCredential): Promise<Grant> {
+    const { pairing, ocmIp, clientId, introspected } = credential
     const owner = ownerOf(credential)
     const recipient = recipientOf(credential)
     const read = readClaim(ocmIp, { owner: formatOcmAddress(owner), recipient: formatOcmAddress(recipient) })
-    if (Array.isArray(read))
+    if (Array.isArray(read)) {
       throw invalidToken('claim_malformed', `The token’s ocm_ip claim is not complete: ${read.join('; ')}.`)
+    }
     const key = { senderDomain: pairing.domain, shareId: read.shareId }
-    if (read.shareId !== credential.clientId && (await records.find(key)) !== undefined) {
+    const record = read.shareId === clientId ? undefined : await records.find(key)
+    if (record === 'revoked') throw shareRevoked()
+    if (record !== undefined) {
       throw forbidden('claim_mismatch', 'The token’s client_id is not the id of the share in its ocm_ip claim.')
     }
-    return grant('self-contained', credential, recipient, { ...key, instance: 'self-contained', share: read.share })
+    const mode = introspected ? 'introspected' : 'self-contained'
+    return grant(mode, credential, recipient, { ...key, instance: mode, share: read.share })
   }
 
   function grant(
@@ -122,6 +126,14 @@ export function regrant(held: Grant, share: Share, pairing: Pairing, now: number
   const permissions = underCeiling(share.webapp.permissions, pairing.permissions)
   if (!same || permissions.length === 0 || (share.expiration !== undefined && share.expiration <= now)) return undefined
   return { ...held, permissions, share, expiresAt: share.expiration }
+}
+
+function shareUnknown({ clientId, pairing }: VerifiedCredential) {
+  return notFound(
+    'share_unknown',
+    'No share with the token’s client_id was announced by its server. It may have been removed.',
+    { detail: { clientId, senderDomain: pairing.domain } },
+  )
 }
 
 /** One answer for a record that is gone, on whichever path it is met. */

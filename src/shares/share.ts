@@ -54,13 +54,13 @@ const epochSeconds = z
 const webappEntry = z.object({
   uri: optionalText,
   permissions: z.array(z.unknown()).nullish(),
-  viewMode: z.unknown(),
+  viewMode: z.unknown().optional(),
   targets: z.array(z.unknown()).nullish(),
   requirements: words,
   appName: optionalText,
   name: optionalText,
-  mediaType: z.unknown(),
-  mimeType: z.unknown(),
+  mediaType: z.unknown().optional(),
+  mimeType: z.unknown().optional(),
   mediaTypes: words,
   clientId: id.nullish(),
 })
@@ -69,7 +69,7 @@ const protocol = z
   .object({
     name: z.string().optional(),
     webapp: webappEntry.nullish(),
-    options: z.unknown(),
+    options: z.unknown().optional(),
     webdav: z.object({ uri: text }).nullish().catch(undefined),
   })
   .transform((value, context) => {

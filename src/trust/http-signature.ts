@@ -149,12 +149,12 @@ function untaggedSignature(inputs: Dictionary, tolerated: boolean): [label: stri
 }
 
 function dictionaryOf(message: SignedMessage, name: 'signature' | 'signature-input'): Dictionary {
+  if (/^keyId=/.test(headerOf(message, 'signature') ?? '')) {
+    throw unauthorized('signature_missing', 'The signature is of the older Cavage draft; RFC 9421 is needed.')
+  }
   const field = headerOf(message, name)
   if (field === undefined) {
     throw unauthorized('signature_missing', `The request has no ${name} header (HTTP Message Signatures, RFC 9421).`)
-  }
-  if (name === 'signature' && /^\s*keyId=/.test(field)) {
-    throw unauthorized('signature_missing', 'The signature is of the older Cavage draft; RFC 9421 is needed.')
   }
   const labels = topLevelKeys(field)
   if (new Set(labels).size !== labels.length) {

@@ -16,6 +16,9 @@ export function createPairings(
   const byDomain = new Map(configured.map((pairing) => [pairing.domain, pairing]))
   return {
     all: configured,
+    /** Those named, or all. */
+    of: (domains: readonly string[] | undefined): readonly Pairing[] =>
+      domains === undefined ? configured : configured.filter(({ domain }) => domains.includes(domain)),
     /** @param domain canonical authority */
     find: (domain: string): Pairing | undefined => byDomain.get(domain),
     /**

@@ -7,6 +7,8 @@ import type { RequestSigner } from './http-signature.ts'
 /** Our own key: signs requests and assertions. Its public half is at `/.well-known/jwks.json`. */
 export interface SigningKey extends RequestSigner {
   readonly kind: 'Ed25519'
+  /** Our host as peers see it, with a non-default port. */
+  readonly authority: string
   /** The JWK Set to publish (RFC 7517 §5). */
   readonly jwks: { readonly keys: readonly JWK[] }
   /** A compact JWT (EdDSA), `kid` in its header. */
@@ -35,6 +37,7 @@ export async function loadSigningKey(file: string, authority: string): Promise<S
     keyid,
     key,
     kind: 'Ed25519',
+    authority,
     jwks: { keys: [{ ...publicJwk, kid: keyid, alg: 'EdDSA', use: 'sig' }] },
     signJwt: (claims, { issuedAt, expiresAt }) =>
       new SignJWT(claims)

@@ -66,7 +66,7 @@ export function createHubClient({ apiUrl, token, outbound }: { apiUrl: string; t
     },
 
     /** Orders a start. What becomes of it is told by `progress`, also when it failed at once. */
-    async startServer(name: string, userOptions: object): Promise<StartAnswer> {
+    async startServer(name: string, userOptions: unknown): Promise<StartAnswer> {
       const { status, text } = await call('POST', `/users/${name}/server`, [201, 202, 400, 500], userOptions)
       return status < 400 ? { accepted: true } : { accepted: false, words: wordsOf(text) }
     },

@@ -19,7 +19,7 @@ export function jupyterhubOptions(fields: Fields) {
     startTimeout: someTime.prefault('5m').describe('How long a server may take to start'),
     stopWhenIdle: someTime.prefault('1h').describe('A server that nobody used for this time is stopped'),
     serverOptions: z
-      .record(z.string(), z.json())
+      .record(z.string(), z.unknown())
       .refine((options) => unknownPlaceholders(options).length === 0, {
         error: ({ input }) =>
           `has the unknown placeholder ${unknownPlaceholders(input).join(', ')} (known: ${PLACEHOLDERS.map((name) => `{${name}}`).join(' ')})`,
@@ -36,11 +36,8 @@ function unknownPlaceholders(options: unknown): string[] {
   return [...names].flatMap(([whole, name = '']) => (PLACEHOLDERS.includes(name) ? [] : [whole]))
 }
 
-type Json = z.infer<ReturnType<typeof z.json>>
-
 /** The same JSON with every text in it passed through `fill`; keys stay as they are. */
-export function fillTexts<Value extends Json>(value: Value, fill: (text: string) => string): Value
-export function fillTexts(value: Json, fill: (text: string) => string): Json {
+export function fillTexts(value: unknown, fill: (text: string) => string): unknown {
   if (typeof value === 'string') return fill(value)
   if (Array.isArray(value)) return value.map((item) => fillTexts(item, fill))
   if (typeof value !== 'object' || value === null) return value

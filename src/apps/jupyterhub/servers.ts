@@ -1,6 +1,7 @@
 import type { Webapp } from '../../config/schema.ts'
 import { asGatewayError, gone } from '../../core/errors.ts'
 import type { Session } from '../../sessions/session.ts'
+import type { Workload } from '../../store/store.ts'
 import type { AppTools, IsClaimed, Report } from '../app.ts'
 import { fillTemplate } from '../headers.ts'
 import type { HubClient } from './hub-client.ts'
@@ -12,7 +13,7 @@ import { spawn } from './spawn.ts'
 import { createTokens } from './tokens.ts'
 import { untilSettled } from './until-settled.ts'
 
-/** A holder of a server’s lock that takes longer than this, beyond the start itself, is taken for dead. */
+/** Who holds a server for longer than this, beyond the time of a start, is taken for dead. */
 const LOCK_SECONDS = 600
 const READY_CACHE_SECONDS = 3
 
@@ -20,8 +21,8 @@ export type Servers = ReturnType<typeof createServers>
 
 /**
  * The private servers of one webapp, from the creation of their hub user to its deletion. What changes a server runs alone
- * among all processes on the store; every step can be repeated, and the record goes last, so that a sweep resumes what a
- * crash interrupted.
+ * among all processes on the store. Every step can be repeated, and the record goes last: a sweep resumes what a crash
+ * interrupted.
  */
 export function createServers(
   { name: webapp, options }: Webapp<JupyterhubOptions>,
@@ -43,30 +44,27 @@ export function createServers(
   async function start(session: Session, name: string, report: Report, cancelled: AbortSignal): Promise<void> {
     const begun = now()
     try {
-      await exclusively(name, async () => {
-        cancelled.throwIfAborted()
-        const { senderDomain, shareId } = session.grant
-        const record = (await records.get(name)) ?? { name, senderDomain, shareId, token: undefined }
-        await records.put(record)
-        await hub.ensureUser(name)
-        await spawn(hub, {
-          name,
-          scope: session.scope,
-          userOptions: fillTexts(options.serverOptions, (text) => fillTemplate(text, session)),
-          timeoutSeconds: options.startTimeout,
-          report,
-          cancelled,
-        })
-        await tokens.mint(record)
-      })
+      await exclusively(name, () => startAlone(session, name, report, cancelled))
       events.appStarted({ webapp, name, seconds: now() - begun })
     } catch (error) {
-      failed(name, error)
+      tellFailure(name, error)
       throw error
     }
   }
 
-  /** Token, then server: whoever asks from then on has to start it again. */
+  async function startAlone(session: Session, name: string, report: Report, cancelled: AbortSignal): Promise<void> {
+    cancelled.throwIfAborted()
+    const { senderDomain, shareId } = session.grant
+    const record = (await records.get(name)) ?? { name, senderDomain, shareId, token: undefined }
+    await records.put(record)
+    await hub.ensureUser(name)
+    const userOptions = fillTexts(options.serverOptions, (text) => fillTemplate(text, session))
+    const { startTimeout: timeoutSeconds } = options
+    await spawn(hub, { name, scope: session.scope, userOptions, timeoutSeconds, report, cancelled })
+    await tokens.mint(record)
+  }
+
+  /** Token first, then the server: who asks from now on has to start it again. */
   async function stop(record: ServerRecord): Promise<void> {
     const { name, token } = record
     readyUntil.delete(name)
@@ -77,33 +75,46 @@ export function createServers(
     await untilSettled(async () => (await hub.stopServer(name)) === 'stopped')
   }
 
+  async function deleteUser(name: string): Promise<void> {
+    await untilSettled(async () => (await hub.deleteUser(name)) === 'deleted')
+  }
+
   async function remove(name: string): Promise<void> {
     const begun = now()
     const record = await records.get(name)
     if (record === undefined) return
     await stop(record)
-    await untilSettled(async () => (await hub.deleteUser(name)) === 'deleted')
+    await deleteUser(name)
     await records.delete(name)
     lastUsed.delete(name)
     events.appReleased({ webapp, name, seconds: now() - begun })
   }
 
-  /** Neither a request of ours, nor (by the hub’s account, which counts kernels too) anything else for so long. */
-  async function isIdle(name: string): Promise<boolean> {
-    const since = now() - options.stopWhenIdle
-    if ((lastUsed.get(name) ?? openedAt) > since) return false
-    const server = await hub.findServer(name)
-    return server === undefined || (server.ready && (server.lastActivity ?? 0) <= since)
+  async function stopIdle(name: string): Promise<void> {
+    const begun = now()
+    const record = await findIdle(name)
+    if (record === undefined) return
+    await stop(record)
+    events.appStopped({ webapp, name, seconds: now() - begun })
   }
 
-  function failed(name: string, error: unknown): void {
+  /** The record of a running server, when neither we nor the hub (which counts kernels and sockets too) saw it used lately. */
+  async function findIdle(name: string): Promise<ServerRecord | undefined> {
+    const since = now() - options.stopWhenIdle
+    const record = await records.get(name)
+    if (record?.token === undefined || (lastUsed.get(name) ?? openedAt) > since) return undefined
+    const server = await hub.findServer(name)
+    const inUse = server !== undefined && (!server.ready || (server.lastActivity ?? 0) > since)
+    return inUse ? undefined : record
+  }
+
+  function tellFailure(name: string, error: unknown): void {
     const { reason, message, detail } = asGatewayError(error)
     events.appFailed({ webapp, name, reason, message, detail })
   }
 
   return {
-    records,
-    failed,
+    tellFailure,
 
     /** Starts the session’s server, or joins its start, and mints its token. @throws {GatewayError} for the waiting person */
     start(session: Session, report: Report): Promise<void> {
@@ -112,7 +123,7 @@ export function createServers(
       return starts.join(name, report, (tell, cancelled) => start(session, name, tell, cancelled))
     },
 
-    /** Whether the server runs and we hold a token for it; `true` is remembered for a few seconds. */
+    /** Whether the server runs and we hold a token for it; a yes is remembered for a few seconds. */
     async isReady(name: string): Promise<boolean> {
       const record = await records.get(name)
       if (record === undefined || !tokens.isValid(record)) return false
@@ -126,18 +137,35 @@ export function createServers(
 
     used: (name: string): void => void lastUsed.set(name, now()),
 
-    /** Stops and removes it for good. A start that goes on in this process ends at once; in another, it is waited for. */
+    /** Removes server and user for good. A start that goes on is cut short in this process, and waited for in another. */
     release(name: string): Promise<void> {
       starts.abort(name, gone('share_closed', 'The share was closed while its notebook server was starting.'))
       return exclusively(name, () => remove(name))
     },
 
-    /** Removes it when nobody has the share open, stops it when nobody uses it. */
-    async tidy(name: string, isClaimed: () => Promise<boolean>): Promise<void> {
+    list: records.list,
+
+    /** Removes the server when nobody has its share open, stops it when nobody uses it. */
+    async tidy(workload: Workload, isClaimed: IsClaimed): Promise<void> {
+      const { name } = workload
       if (starts.isGoingOn(name)) return
-      if (!(await isClaimed())) {
-        await exclusively(name, async () => void ((await isClaimed()) || (await remove(name))))
+      if (await isClaimed(workload)) {
+        if (await findIdle(name)) await exclusively(name, () => stopIdle(name))
+        return
       }
+      await exclusively(name, async () => {
+        if (!(await isClaimed(workload))) await remove(name)
+      })
+    },
+
+    /** Removes a hub user that nothing of ours knows, such as the store’s loss leaves behind. */
+    removeStray(name: string): Promise<void> {
+      return exclusively(name, async () => {
+        if ((await records.get(name)) !== undefined) return
+        await untilSettled(async () => (await hub.stopServer(name)) === 'stopped')
+        await deleteUser(name)
+        events.appReleased({ webapp, name, seconds: 0 })
+      })
     },
   }
 }

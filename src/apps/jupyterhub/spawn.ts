@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { badGateway, type GatewayError, gatewayTimeout } from '../../core/errors.ts'
 import type { Report } from '../app.ts'
 import type { HubClient } from './hub-client.ts'
@@ -5,13 +6,14 @@ import type { SpawnEvent } from './spawn-events.ts'
 import { untilSettled } from './until-settled.ts'
 
 const MAX_WORDS = 500
+const PAUSE_MS = 200
 
 interface Spawn {
   /** An existing hub user. */
   readonly name: string
   /** Path of its server as we and the browser know it. */
   readonly scope: string
-  readonly userOptions: object
+  readonly userOptions: unknown
   readonly timeoutSeconds: number
   readonly report: Report
   /** Its reason is thrown when it fires. */
@@ -25,15 +27,20 @@ interface Spawn {
  */
 export async function spawn(hub: HubClient, order: Spawn): Promise<void> {
   const timeout = AbortSignal.timeout(order.timeoutSeconds * 1000)
+  const ended = new AbortController()
+  const signal = AbortSignal.any([order.cancelled, timeout, ended.signal])
   try {
-    const refusal = await requestStart(hub, order)
-    const outcome = await follow(hub, order, AbortSignal.any([order.cancelled, timeout]))
+    const answered = requestStart(hub, order, signal)
+    const [refusal] = await Promise.all([answered, reportUntil(answered, hub, order, signal)])
+    const outcome = await follow(hub, order, signal)
     if (!outcome?.ready) throw spawnFailed(outcome?.message || refusal)
     checkPath(outcome, order)
   } catch (error) {
     order.cancelled.throwIfAborted()
     if (timeout.aborted) throw startTimeout(order)
     throw error
+  } finally {
+    ended.abort()
   }
 }
 
@@ -42,9 +49,10 @@ export async function spawn(hub: HubClient, order: Spawn): Promise<void> {
  *
  * @returns why the hub did not take the order: it may run already, or have failed at once; the progress stream knows
  */
-async function requestStart(hub: HubClient, { name, userOptions }: Spawn): Promise<string> {
+async function requestStart(hub: HubClient, { name, userOptions }: Spawn, signal: AbortSignal): Promise<string> {
   let refusal = ''
   await untilSettled(async () => {
+    signal.throwIfAborted()
     const answer = await hub.startServer(name, userOptions)
     refusal = answer.accepted ? '' : answer.words
     return answer.accepted || (await hub.findServer(name))?.pending !== 'stop'
@@ -52,6 +60,27 @@ async function requestStart(hub: HubClient, { name, userOptions }: Spawn): Promi
   return refusal
 }
 
+/**
+ * The hub holds its answer back while the start is quick (10 s); people should see the progress all the same. How a stream
+ * ends says nothing until then: it may be about an earlier start.
+ */
+async function reportUntil(
+  answered: Promise<unknown>,
+  hub: HubClient,
+  order: Spawn,
+  signal: AbortSignal,
+): Promise<void> {
+  let waiting = true
+  const answer = answered.finally(() => {
+    waiting = false
+  })
+  while (waiting) {
+    await Promise.race([answer, wait(PAUSE_MS, undefined, { signal })])
+    if (waiting) await follow(hub, order, signal)
+  }
+}
+
+/** Reports until the stream says how the start ended; `undefined` when it does not. */
 async function follow(hub: HubClient, { name, report }: Spawn, signal: AbortSignal): Promise<SpawnEvent | undefined> {
   for await (const event of hub.progress(name, signal)) {
     if (event.ready || event.failed) return event
@@ -70,7 +99,7 @@ function checkPath({ url }: SpawnEvent, { scope }: Spawn): void {
 function spawnFailed(words: string): GatewayError {
   const text = words
     .replace(/^Spawn failed:?/, '')
-    .replace(/\p{Cc}+/gu, ' ')
+    .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim()
   const why = text === '' ? 'the notebook service does not say why' : text.slice(0, MAX_WORDS)
   return badGateway('spawn_failed', `The notebook server did not start: ${why}`)

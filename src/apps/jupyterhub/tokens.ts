@@ -39,8 +39,7 @@ export function createTokens({ hub, records, now, exclusively }: TokenParts) {
   }
 
   function renewOnce(name: string): Promise<string | undefined> {
-    const renewal =
-      renewals.get(name) ?? exclusively(name, () => renew(name)).finally(() => renewals.delete(name))
+    const renewal = renewals.get(name) ?? exclusively(name, () => renew(name)).finally(() => renewals.delete(name))
     renewals.set(name, renewal)
     return renewal
   }

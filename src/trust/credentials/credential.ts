@@ -8,18 +8,25 @@ export interface VerifiedCredential {
   readonly sub: string
   /** The `aud` as sent: the recipient’s OCM address. */
   readonly aud: string
-  readonly clientId: string
+  /** An introspection answer may lack it. */
+  readonly clientId: string | undefined
   /** Epoch seconds. */
   readonly exp: number
   /** The `ocm_ip` claim as sent, not read yet. */
   readonly ocmIp: unknown
+  /** Its issuer was asked about it. */
+  readonly introspected: boolean
   readonly token: Secret
 }
 
 /**
  * One kind of credential.
  *
+ * @param candidates the pairings whose credentials may be used here; an opaque one does not say whose it is
  * @returns `undefined` when the text is not of this kind at all
  * @throws {GatewayError} when it is of this kind and not acceptable
  */
-export type CredentialVerifier = (text: string) => Promise<VerifiedCredential | undefined>
+export type CredentialVerifier = (
+  text: string,
+  candidates: readonly Pairing[],
+) => Promise<VerifiedCredential | undefined>

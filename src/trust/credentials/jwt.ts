@@ -43,7 +43,7 @@ export function createJwtVerifier({
   const tolerated = new Set<string>()
 
   function checkType(typ: unknown, pairing: Pairing): void {
-    const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : undefined
+    const type = typeOf(typ)
     if (type === 'at+jwt') return
     const untyped = typ === undefined || type === 'jwt'
     if (!untyped || !pairing.tolerate.includes('untyped-tokens')) {
@@ -63,7 +63,7 @@ export function createJwtVerifier({
     checkType(header.typ, pairing)
     const key = await keys.find(pairing, kid)
     const claims = await verify(text, header, key, now())
-    return { pairing, token: new Secret(text), ...readClaims(claims, now()) }
+    return { pairing, token: new Secret(text), ...readClaims(claims, now()), introspected: false }
   }
 }
 
@@ -73,6 +73,17 @@ function decode(text: string): { header: ProtectedHeaderParameters; payload: JWT
   } catch {
     return undefined
   }
+}
+
+/** The `iss` that a JWT claims, not verified; `undefined` when the text is no JWT. */
+export function issuerOf(text: string): { readonly claimed: unknown } | undefined {
+  const parsed = decode(text)
+  return parsed && { claimed: parsed.payload.iss }
+}
+
+/** RFC 7515 §4.1.9: without regard to case, and `application/` may be left out. */
+function typeOf(typ: unknown): string | undefined {
+  return typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : undefined
 }
 
 /** @returns the `kid` */
@@ -87,7 +98,7 @@ function checkHeader(header: ProtectedHeaderParameters): string {
   }
   if (typeof kid !== 'string' || kid === '')
     throw invalidToken('token_kid', 'The token’s header has no kid, so its key cannot be found.')
-  if (kid.endsWith('#signature') && header.typ !== 'at+jwt') {
+  if (kid.endsWith('#signature') && typeOf(header.typ) !== 'at+jwt') {
     throw invalidToken(
       'token_legacy',
       'The token is of an older Nextcloud: the sending server has to be upgraded (its tokens must be of typ at+jwt, under a published key).',
@@ -121,7 +132,7 @@ async function verify(
 function refusalOf(error: unknown, now: number): unknown {
   if (error instanceof errors.JWTExpired) {
     const ago = Math.round(now - Number(error.payload.exp))
-    return invalidToken('token_expired', `The token expired ${ago} s ago. Open the share again from your cloud.`)
+    return invalidToken('token_expired', `The token expired ${ago} s ago.`)
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     const { claim, reason } = error

@@ -1,4 +1,5 @@
 import { invalidToken } from '../../core/errors.ts'
+import type { Pairing } from '../pairings.ts'
 import type { CredentialVerifier, VerifiedCredential } from './credential.ts'
 
 export type Credentials = ReturnType<typeof createCredentials>
@@ -7,9 +8,9 @@ export type Credentials = ReturnType<typeof createCredentials>
 export function createCredentials(verifiers: readonly CredentialVerifier[]) {
   return {
     /** @throws {GatewayError} 401 when nobody recognises it, or what its verifier throws */
-    async verify(text: string): Promise<VerifiedCredential> {
+    async verify(text: string, candidates: readonly Pairing[]): Promise<VerifiedCredential> {
       for (const verify of verifiers) {
-        const credential = await verify(text)
+        const credential = await verify(text, candidates)
         if (credential !== undefined) return credential
       }
       throw invalidToken(

@@ -59,11 +59,11 @@ describe('variables in a text', () => {
 describe('in a configuration', () => {
   it('a variable is filled in wherever a text stands', () => {
     const { server, ocmServers } = configOf(
-      minimal({ server: { publicUrl: 'https://${HOST}' }, pairing: { modes: ['${MODE:-introspected}'] } }),
+      minimal({ server: { publicUrl: 'https://${HOST}' }, pairing: { modes: ['${MODE:-self-contained}'] } }),
       { env },
     )
     expect(server.publicUrl).toBe('https://apps.example.org')
-    expect(ocmServers[0]?.modes).toEqual(['introspected'])
+    expect(ocmServers[0]?.modes).toEqual(['self-contained'])
   })
 
   it('a variable that is not set is one problem, at its place', () => {

@@ -32,7 +32,7 @@ describe('a file that says only what it must', () => {
           permissions: ['view', 'read', 'write', 'share'],
           receiverOrigins: [],
           tolerate: [],
-          limits: { shares: 100_000, sessions: 10_000, requestsPerMinute: 600 },
+          limits: { shares: 100_000, sessions: 10_000, requestsPerMinute: 600, introspectionsPerMinute: 600 },
         },
       ],
       webapps: [

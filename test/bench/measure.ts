@@ -1,0 +1,51 @@
+import type { ChildProcess } from 'node:child_process'
+import { cpuSeconds, messageOf } from './processes.ts'
+import type { Subject } from './subjects.ts'
+import type { Counted, Job, WorkloadName } from './workloads.ts'
+
+/** What one sample of one subject showed. */
+export interface Sample {
+  readonly perSecond: number
+  readonly p50Milliseconds: number
+  readonly p99Milliseconds: number
+  /** Of the subject’s processes alone. */
+  readonly cpuMicroseconds: number
+}
+
+export interface Plan {
+  readonly samples: number
+  readonly milliseconds: number
+  readonly warmUpMilliseconds: number
+}
+
+/** Samples of each subject, by its name: one of each in turn, so that what slows the machine slows them all. */
+export async function measure(
+  load: ChildProcess,
+  subjects: readonly Subject[],
+  workload: WorkloadName,
+  { samples, milliseconds, warmUpMilliseconds }: Plan,
+): Promise<Record<string, Sample[]>> {
+  const taken: Record<string, Sample[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]))
+  for (const subject of subjects) await sample(load, subject, workload, warmUpMilliseconds)
+  for (let round = 0; round < samples; round += 1) {
+    for (const subject of subjects) taken[subject.name]?.push(await sample(load, subject, workload, milliseconds))
+  }
+  return taken
+}
+
+async function sample(
+  load: ChildProcess,
+  { pid, port, headers }: Subject,
+  workload: WorkloadName,
+  milliseconds: number,
+): Promise<Sample> {
+  const before = cpuSeconds(pid)
+  load.send({ workload, port, headers, milliseconds } satisfies Job)
+  const { units, seconds, p50Microseconds, p99Microseconds } = await messageOf<Counted>(load)
+  return {
+    perSecond: units / seconds,
+    p50Milliseconds: p50Microseconds / 1000,
+    p99Milliseconds: p99Microseconds / 1000,
+    cpuMicroseconds: ((cpuSeconds(pid) - before) * 1e6) / units,
+  }
+}
