@@ -101,6 +101,10 @@ async function startNotes({ gatewayUrl }: Place): Promise<DemoApp> {
   }
 }
 
+/**
+ * Lands in the notebook view: JupyterLab 4 reloads for ever in the iframe of another site where the browser blocks
+ * third-party storage, as Chrome does in incognito windows.
+ */
 async function startNotebooks({ gatewayUrl, folder, print }: Place): Promise<DemoApp> {
   const { bin } = await installJupyterHub({ report: print })
   const notebook = JSON.parse(NOTEBOOKS[0]?.files[''] ?? '{}')
@@ -114,7 +118,7 @@ async function startNotebooks({ gatewayUrl, folder, print }: Place): Promise<Dem
   await writeFile(join(folder, 'hub-token'), hub.token, { mode: 0o600 })
   return {
     path: 'jupyterhub',
-    displayName: 'JupyterLab',
+    displayName: 'Jupyter',
     resources: NOTEBOOKS,
     hint: 'A server of Bob’s own starts for it; run the cells with Shift+Enter.',
     webapp: `
@@ -125,6 +129,7 @@ async function startNotebooks({ gatewayUrl, folder, print }: Place): Promise<Dem
     jupyterhub:
       apiUrl: ${hub.apiUrl}
       apiTokenFile: ./hub-token
+      landing: notebook
       serverOptions: { file: "{resourceName}" }`,
     close: hub.stop,
   }

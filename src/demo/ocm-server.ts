@@ -15,7 +15,7 @@ const LIMITS = { timeoutSeconds: 15, maxBytes: 8 * 1024 * 1024, operatorNamed: t
 export type Endpoint = 'discovery' | 'jwks' | 'token' | 'webdav' | 'shares' | 'notifications'
 
 /** How an endpoint misbehaves: late, with another answer, or with none at all. */
-export interface Fault {
+interface Fault {
   readonly delaySeconds?: number
   readonly hang?: boolean
   readonly status?: number
@@ -56,7 +56,6 @@ const discoveryDocument = z.object({
 })
 
 export type Discovery = z.infer<typeof discoveryDocument>
-export type OcmServer = Awaited<ReturnType<typeof startOcmServer>>
 
 export interface OcmServerOptions {
   /** Host name without a port, below `localhost`. */

@@ -61,7 +61,7 @@ export function topBar(brand: string, address: string): Html {
 </header>`
 }
 
-export function avatar(name: string): Html {
+function avatar(name: string): Html {
   return html`<span class="avatar" aria-hidden="true">${name.charAt(0).toUpperCase()}</span>`
 }
 

@@ -1,7 +1,7 @@
 import { type Html, html } from '../core/html.ts'
 import { type Page, permissionChip, resourceIcon, topBar } from './page.ts'
 import type { Resource } from './resources.ts'
-import type { SentShare } from './sending-server.ts'
+import { displayName, type SentShare } from './sent-share.ts'
 
 interface View {
   readonly brand: string
@@ -49,7 +49,7 @@ function resourceCard({ name, resourceType, description }: Resource, contact: st
 
 function shareForm(resource: string, contact: string): Html {
   return html`<details>
-  <summary class="button">Share with ${personOf(contact)}</summary>
+  <summary class="button">Share with ${displayName(contact)}</summary>
   <form class="options" method="post" action="/share">
     <input type="hidden" name="resource" value="${resource}">
     ${choice('Permission', 'permission', { view: 'View', read: 'Read', write: 'Edit' }, 'write')}
@@ -79,8 +79,4 @@ function shareRow({ providerId, resource, shareWith, permissions, targets }: Sen
     <button class="quiet danger" aria-label="Stop sharing ${resource.name} with ${shareWith}">Unshare</button>
   </form>
 </li>`
-}
-
-function personOf(address: string): string {
-  return address.charAt(0).toUpperCase() + address.slice(1).replace(/@.*$/, '')
 }

@@ -70,6 +70,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #reject: (error: GatewayError) => void
   #controller: Dispatcher.DispatchController | undefined
   #done = false
+  /** The app has begun its answer, and nothing of the body has come yet. */
+  #silent = false
 
   constructor(
     res: ServerResponse,
@@ -99,14 +101,21 @@ class Exchange implements Dispatcher.DispatchHandler {
     const raw = ((controller.rawHeaders ?? []) as Buffer[]).map((field) => field.toString('latin1'))
     this.#res.writeHead(status, message, this.#responseHeaders(raw))
     this.#res.on('drain', () => controller.resume())
+    this.#silent = true
+    // Node holds the headers back for the first bytes of the body, which an event stream may send much later.
+    setImmediate(() => {
+      if (this.#silent) this.#res.flushHeaders()
+    })
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#silent = false
     if (!this.#res.write(chunk)) controller.pause()
   }
 
   onResponseEnd(): void {
     this.#done = true
+    this.#silent = false
     this.#res.end()
     this.#resolve(this.#res.statusCode)
   }

@@ -62,12 +62,7 @@ async function startGatewayProcess(appPort: number, folder: string) {
       port,
     })
     alice.pair({ integrationApi: `${url}/ocm`, launchUrl: `${url}${APP_BASE}.ocm/open`, appName: 'Bench' })
-    const share = await alice.share({ notify: false, mode: 'self-contained' }) // TMP
-    const body: any = alice.notification(share)
-    Object.assign(body.protocol, { options: null })
-    Object.assign(body.protocol.webapp, { viewMode: null, mediaType: null, mimeType: null })
-    console.log((await alice.provision(body)).status)
-    Object.assign(share, { mode: 'provisioned' })
+    const share = await alice.share({ notify: false })
     const cookie = await launch(port, share.uri, await alice.mintToken({ share }))
     const headers = { Host: `apps.localhost:${port}`, Cookie: cookie }
     return { port, headers, pid: running.pid, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { request } from 'undici'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { runDemo } from '../../src/demo/demo.ts'
 
 /** As a browser would: `*.localhost` is this machine, and a redirect is for the test to look at. */
@@ -31,6 +31,7 @@ describe('the demo', () => {
   it('takes a share from Alice’s page to the app in Bob’s browser, and leaves nothing behind', async () => {
     const printed: string[] = []
     const demo = await runDemo({ app: 'notes', print: (line) => printed.push(line) })
+    onTestFinished(demo.close)
     const logFile = /its log: (.+)\)/.exec(printed.join('\n'))?.[1] ?? expect.fail('no log file was named')
     expect(existsSync(logFile)).toBe(true)
 

@@ -46,7 +46,8 @@ export async function startGatewayProcess(settings: SettingsAt) {
   const port = await freePort()
   const address: Address = { port, host: `apps.localhost:${port}`, origin: `http://apps.localhost:${port}` }
   // JSON is YAML.
-  const write = (next: SettingsAt) => writeFileSync(file, JSON.stringify(documentOf(address, next(address)), undefined, 1))
+  const write = (next: SettingsAt) =>
+    writeFileSync(file, JSON.stringify(documentOf(address, next(address)), undefined, 1))
   write(settings)
   let running = await serve(file)
 

@@ -1,6 +1,11 @@
-import { type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { WebSocket } from 'ws'
-import { type SendingServer, type ShareWish, startSendingServer, type TokenWish } from '../../src/demo/sending-server.ts'
+import {
+  type SendingServer,
+  type ShareWish,
+  startSendingServer,
+  type TokenWish,
+} from '../../src/demo/sending-server.ts'
 import {
   type Address,
   type GatewayProcess,
@@ -195,9 +200,15 @@ export function openWebSocket(
 }
 
 /** An answer whose body is read as it comes. */
-export function stream({ port, host }: Address, path: string, headers: Record<string, string>): Promise<IncomingMessage> {
+export function stream(
+  { port, host }: Address,
+  path: string,
+  headers: Record<string, string>,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    httpRequest({ port, path, headers: { host, ...headers }, agent: false }, resolve).on('error', reject).end()
+    httpRequest({ port, path, headers: { host, ...headers }, agent: false }, resolve)
+      .on('error', reject)
+      .end()
   })
 }
 

@@ -76,9 +76,17 @@ describe('the launch form', () => {
       status: 415,
       reason: 'form_expected',
     },
-    { what: 'JSON', sent: { ...form({}), headers: { 'Content-Type': 'application/json' }, body: '{}' }, status: 415, reason: 'form_expected' },
+    {
+      what: 'JSON',
+      sent: { ...form({}), headers: { 'Content-Type': 'application/json' }, body: '{}' },
+      status: 415,
+      reason: 'form_expected',
+    },
   ])('is refused with $what: $status', async ({ sent, status, reason }) => {
-    const response = await scene.send('/notes/.ocm/open', { ...sent, headers: { ...sent.headers, Accept: 'application/json' } })
+    const response = await scene.send('/notes/.ocm/open', {
+      ...sent,
+      headers: { ...sent.headers, Accept: 'application/json' },
+    })
     expect([response.status, response.json().reason]).toEqual([status, reason])
   })
 
@@ -94,7 +102,8 @@ describe('the launch form', () => {
     const share = await scene.share()
     const exp = Math.floor(Date.now() / 1000) + 600
     const token = await scene.token({ share, claims: { exp } })
-    const ttl = async (value: number) => (await launch(scene.gateway, token, { fields: { access_token_ttl: String(value) } })).status
+    const ttl = async (value: number) =>
+      (await launch(scene.gateway, token, { fields: { access_token_ttl: String(value) } })).status
     expect([await ttl(exp * 1000), await ttl((exp + 299) * 1000)]).toEqual([303, 303])
     expect([await ttl(exp), await ttl((exp + 301) * 1000), await ttl(exp * 10_000)]).toEqual([401, 401, 401])
   })
@@ -117,15 +126,20 @@ describe('where a launch ends', () => {
     expect(opened.location).toBe(location)
   })
 
-  it.each(['..%2f..%2fetc', '../x', 'a/../../x', '%2e%2e/x', 'a%5cb', 'a//b', 'a%00'])('…/open/%s is refused', async (suffix) => {
-    const share = await scene.share({ uri: `${scene.gateway.origin}/slides/.ocm/open` })
-    const token = await scene.token({ share })
-    expect((await launch(scene.gateway, token, { at: `/slides/.ocm/open/${suffix}` })).status).toBe(400)
-  })
+  it.each(['..%2f..%2fetc', '../x', 'a/../../x', '%2e%2e/x', 'a%5cb', 'a//b', 'a%00'])(
+    '…/open/%s is refused',
+    async (suffix) => {
+      const share = await scene.share({ uri: `${scene.gateway.origin}/slides/.ocm/open` })
+      const token = await scene.token({ share })
+      expect((await launch(scene.gateway, token, { at: `/slides/.ocm/open/${suffix}` })).status).toBe(400)
+    },
+  )
 
   it('is the webapp that the share names, no other', async () => {
     const share = await scene.share({ uri: `${scene.gateway.origin}/slides/.ocm/open` })
-    const refused = await launch(scene.gateway, await scene.token({ share }), { headers: { accept: 'application/json' } })
+    const refused = await launch(scene.gateway, await scene.token({ share }), {
+      headers: { accept: 'application/json' },
+    })
     expect([refused.status, refused.response.json().reason]).toEqual([404, 'wrong_webapp'])
   })
 })
@@ -153,7 +167,10 @@ describe('a newer token', () => {
   it('of the same person and share prolongs all their sessions that end with the token', async () => {
     const share = await scene.share({ mode: 'self-contained' })
     const exp = Math.floor(Date.now() / 1000) + 600
-    const [older, newer] = [await scene.token({ share, claims: { exp } }), await scene.token({ share, claims: { exp: exp + 600 } })]
+    const [older, newer] = [
+      await scene.token({ share, claims: { exp } }),
+      await scene.token({ share, claims: { exp: exp + 600 } }),
+    ]
     const [here, there] = [await launch(scene.gateway, older), await launch(scene.gateway, older)]
     expect((await sessionOf(there)).expiresAt).toBe(exp)
     expect((await launch(scene.gateway, newer, { headers: { cookie: here.cookie } })).setCookie).toBe('')
@@ -189,7 +206,12 @@ describe('a self-contained token', () => {
   })
 
   it('of a server that may only provision is refused', async () => {
-    const share = await carol.share({ shareWith: BOB, notify: false, mode: 'self-contained', uri: `${scene.gateway.origin}/notes/.ocm/open` })
+    const share = await carol.share({
+      shareWith: BOB,
+      notify: false,
+      mode: 'self-contained',
+      uri: `${scene.gateway.origin}/notes/.ocm/open`,
+    })
     expect((await launch(scene.gateway, await carol.mintToken({ share }))).status).toBe(404)
   })
 })
@@ -270,8 +292,14 @@ describe('revoking', () => {
     const share = await scene.share({ mode: 'self-contained' })
     const body = scene.alice.notification(share)
     const clientId = `token-${share.providerId}`
-    await scene.alice.provision({ ...body, protocol: { ...body.protocol, webapp: { ...body.protocol.webapp, clientId } } })
-    const opened = await launch(scene.gateway, await scene.token({ share, claims: { client_id: clientId, ocm_ip: undefined } }))
+    await scene.alice.provision({
+      ...body,
+      protocol: { ...body.protocol, webapp: { ...body.protocol.webapp, clientId } },
+    })
+    const opened = await launch(
+      scene.gateway,
+      await scene.token({ share, claims: { client_id: clientId, ocm_ip: undefined } }),
+    )
     expect(opened.status).toBe(303)
     expect((await scene.alice.revoke({ sender: scene.alice.address, clientId })).body).toEqual({ status: 'revoked' })
     expect((await scene.visit('/notes/a', opened)).status).toBe(401)

@@ -1,5 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BOB, BOBS_CLOUD, ended, navigation, openWebSocket, type Opened, type Scene, startScene, stream } from './harness.ts'
+import {
+  BOB,
+  BOBS_CLOUD,
+  ended,
+  navigation,
+  type Opened,
+  openWebSocket,
+  type Scene,
+  startScene,
+  stream,
+} from './harness.ts'
 import { until } from './until.ts'
 
 let scene: Scene

@@ -7,6 +7,7 @@ import { systemClock } from '../../src/core/time.ts'
 import { close, listen } from '../../src/demo/listen.ts'
 import { type ReceivingServer, startReceivingServer } from '../../src/demo/receiving-server.ts'
 import { type SendingServer, startSendingServer } from '../../src/demo/sending-server.ts'
+import { notificationWithSecret } from '../../src/demo/sent-share.ts'
 import { verifySignature } from '../../src/trust/http-signature.ts'
 import { importVerificationKey } from '../../src/trust/jwk.ts'
 
@@ -162,7 +163,7 @@ describe('what the clouds refuse', () => {
   it('a share or an unsharing whose signature is not the sender’s', async () => {
     const share = await alice.share()
     const mallory = await startSendingServer({ host: 'mallory.localhost' })
-    const forged = JSON.stringify({ ...alice.notification(share), protocol: withSecret(share) })
+    const forged = JSON.stringify(notificationWithSecret(share))
     const shared = await mallory.send(`${bob.url}/ocm/shares`, 'json', forged)
     const body = JSON.stringify({
       notificationType: 'SHARE_UNSHARED',
@@ -240,7 +241,7 @@ describe('a shared folder over WebDAV', () => {
       mode: 'self-contained',
       uri: `${apps.url}/notes/.ocm/open`,
     })
-    uri = carol.notification(share).protocol.webdav.uri
+    uri = alice.notification(share).protocol.webdav.uri
     token = await carol.mintToken({ share })
   })
   afterAll(() => carol.close())
@@ -294,9 +295,4 @@ async function shareReceived() {
 async function tokenOf(providerId: string): Promise<string> {
   const received = bob.shares().find((share) => share.providerId === providerId) ?? expect.fail('Bob has no such share')
   return (await bob.exchange(received)).access_token
-}
-
-function withSecret(share: Awaited<ReturnType<SendingServer['share']>>) {
-  const { protocol } = alice.notification(share)
-  return { ...protocol, webapp: { ...protocol.webapp, sharedSecret: 'forged' } }
 }

@@ -116,16 +116,16 @@ function createReader(socket: Socket) {
 
   return {
     async take(length: number): Promise<Buffer> {
-      while (held.length < length && (await more())) continue
+      while (held.length < length && (await more()));
       return cut(length)
     },
     async takeThrough(mark: string): Promise<string | undefined> {
-      while (!held.includes(mark) && (await more())) continue
+      while (!held.includes(mark) && (await more()));
       const at = held.indexOf(mark)
       return at === -1 ? undefined : cut(at + mark.length).toString('latin1')
     },
     async takeAll(): Promise<Buffer> {
-      while (await more()) continue
+      while (await more());
       return cut(held.length)
     },
   }

@@ -344,7 +344,7 @@ describe('RFC 9530, appendix B: Content-Digest', () => {
     ['sha-256 of another body', sha256, BODY, '401 digest_mismatch'],
     ['one that matches beside one that does not', `${sha256}, ${DIGEST_512}`, content, '401 digest_mismatch'],
     ['only an unknown algorithm', 'md5=:AAAA:', content, '401 digest_unsupported'],
-    ['only an inherited name', 'constructor=:AAAA:', content, '401 digest_malformed'],
+    ['only an inherited name', 'constructor=:AAAA:', content, '401 digest_unsupported'],
     ['nothing', '', content, '401 digest_unsupported'],
     [
       'text in place of bytes',
@@ -358,7 +358,7 @@ describe('RFC 9530, appendix B: Content-Digest', () => {
       content,
       '401 digest_malformed',
     ],
-  ])('%s: %#', async (_what, field, body, outcome) => {
+  ])('%s', async (_what, field, body, outcome) => {
     expect(await outcomeOf(() => verifyContentDigest(field, body))).toBe(outcome)
   })
 

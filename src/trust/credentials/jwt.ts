@@ -136,7 +136,7 @@ function refusalOf(error: unknown, now: number): unknown {
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     const { claim, reason } = error
-    if (claim === 'nbf')
+    if (claim === 'nbf' && reason === 'check_failed')
       return invalidToken('token_not_yet_valid', 'The token is not valid yet: its nbf lies in the future.')
     return invalidToken(
       'token_claims',
