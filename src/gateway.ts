@@ -19,7 +19,7 @@ import { createOwnApp } from './http/own-app.ts'
 import { createPlaces } from './http/places.ts'
 import { createProxying } from './http/proxying.ts'
 import { createRateLimits } from './http/rate-limits.ts'
-import { createListener, createPublicHandlers, type Front, listen } from './http/server.ts'
+import { BODILESS_FAST, createListener, createPublicHandlers, type Front, listen } from './http/server.ts'
 import { createSessionRoutes } from './http/session-routes.ts'
 import { createLiveConnections } from './sessions/live-connections.ts'
 import type { Session } from './sessions/session.ts'
@@ -192,7 +192,7 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
 
   const { onRequest, onUpgrade } = createPublicHandlers(() => rooms.front, events)
   const { server: settings } = config
-  const server = createListener(onRequest, settings.tls && readTls(settings.tls))
+  const server = createListener(onRequest, settings.tls && readTls(settings.tls), BODILESS_FAST)
   const sockets = new Set<Duplex>()
   server.on('upgrade', (req, socket, head) => {
     sockets.add(socket)

@@ -32,12 +32,8 @@ export function createAuthenticate({
   cookiePrefix: string
 }) {
   /** A reload may have unpaired the sender, or taken the webapp from it. */
-  async function stillServed(session: Session, { app }: Site): Promise<boolean> {
-    const { senderDomain } = session.grant
-    const served = app.webapp.ocmServers?.includes(senderDomain) ?? true
-    if (pairings.find(senderDomain) !== undefined && served) return true
-    await sessions.end(session, 'unpaired')
-    return false
+  function isServed({ grant: { senderDomain } }: Session, { app: { webapp } }: Site): boolean {
+    return pairings.find(senderDomain) !== undefined && (webapp.ocmServers?.includes(senderDomain) ?? true)
   }
 
   return async ({ headers }: IncomingMessage, site: Site, scope: string | undefined): Promise<Authenticated> => {
@@ -54,7 +50,9 @@ export function createAuthenticate({
         continue
       }
       if (found.webapp !== site.app.webapp.name || found.scope !== scope) continue
-      if ((newest === undefined || found.openedAt > newest.openedAt) && (await stillServed(found, site))) newest = found
+      if (newest !== undefined && found.openedAt <= newest.openedAt) continue
+      if (isServed(found, site)) newest = found
+      else await sessions.end(found, 'unpaired')
     }
     return { session: newest, ended, appCookies: rest }
   }

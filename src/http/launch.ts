@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { App } from '../apps/app.ts'
-import { badRequest, invalidToken, notFound, unsupportedMediaType } from '../core/errors.ts'
+import { badRequest, invalidToken, notFound, unavailable, unsupportedMediaType } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 import { decodePath } from '../proxy/target.ts'
 import { cookieName, hashCookieValue, setCookie, splitCookies } from '../sessions/cookie.ts'
+import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Grant, Grants } from '../shares/grant.ts'
 import type { VerifiedCredential } from '../trust/credentials/credential.ts'
@@ -103,6 +105,18 @@ export function createLaunch({
     })
   }
 
+  /** A revocation that came while the session was being opened did not see it: what holds now decides. */
+  async function confirm(session: Session, credential: VerifiedCredential): Promise<void> {
+    try {
+      const { permissions, share } = await grants.of(credential)
+      const same = isDeepStrictEqual({ permissions, share }, { permissions: session.grant.permissions, share: session.grant.share })
+      if (!same) throw unavailable('share_changing', 'The share was changed this very moment. Open it again.', { retryAfterSeconds: 1 })
+    } catch (error) {
+      await sessions.end(session, 'replaced')
+      throw error
+    }
+  }
+
   return async (req: Request, res: Response) => {
     const context = contextOf(req)
     const site = siteOf(context)
@@ -132,6 +146,7 @@ export function createLaunch({
       { returnUri: context.returnUri, receiver, suffix },
       pairing.limits.sessions,
     )
+    await confirm(session, credential)
     const location = await firstLocation(site.app, session)
     if (cookieValue !== undefined) {
       res.append(

@@ -57,14 +57,14 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
     const { pathname, origin, host } = new URL(app.webapp.publicUrl)
     return { app, base: pathname, origin, host }
   })
-  const hosts = new Set([gateway, ...sites.map(({ origin }) => new URL(origin))].flatMap(spellings))
+  const gatewayHosts = new Set(spellings(gateway))
+  const sitesByHost = groupByHost(sites)
   const own = new Map<string, Operation>([
     ['/.well-known/jwks.json', 'jwks'],
     [server.integrationApi, 'liveness'],
     [`${server.integrationApi}/`, 'liveness'],
     ...(['shares', 'revoke', 'close'] as const).map((name) => [`${server.integrationApi}/${name}`, name] as const),
   ])
-  const gatewayHosts = new Set(spellings(gateway))
 
   function below(site: Site, path: string): Place {
     const { app, base } = site
@@ -89,10 +89,11 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
       if (host === undefined || !HOST.test(host))
         throw badRequest('host_malformed', 'The Host header is missing or malformed.')
       const name = host.toLowerCase()
-      if (!hosts.has(name)) throw misdirected('host_unknown', 'This gateway does not serve that host.')
-      const operation = gatewayHosts.has(name) ? own.get(path) : undefined
+      const isGateway = gatewayHosts.has(name)
+      const here = sitesByHost.get(name) ?? []
+      if (!isGateway && here.length === 0) throw misdirected('host_unknown', 'This gateway does not serve that host.')
+      const operation = isGateway ? own.get(path) : undefined
       if (operation !== undefined) return { kind: 'own', operation }
-      const here = sites.filter((site) => spellings(new URL(site.origin)).includes(name))
       for (const site of here) {
         const alias = site.app.webapp.launchAliases.find((at) => path === at || path.startsWith(`${at}/`))
         if (alias !== undefined) return { kind: 'own', operation: 'launch', site, suffix: path.slice(alias.length + 1) }
@@ -108,9 +109,18 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
 
 /** `B.ocm/open` → `''`, `B.ocm/open/a/b` → `a/b`, anything else → `undefined`. */
 function launchSuffix({ base }: Site, path: string): string | undefined {
-  const at = `${base}.ocm/open`
-  if (path === at) return ''
-  return path.startsWith(`${at}/`) ? path.slice(at.length + 1) : undefined
+  if (!path.startsWith('.ocm/open', base.length)) return undefined
+  const rest = path.slice(base.length + '.ocm/open'.length)
+  if (rest === '') return ''
+  return rest.startsWith('/') ? rest.slice(1) : undefined
+}
+
+function groupByHost(sites: readonly Site[]): Map<string, Site[]> {
+  const groups = new Map<string, Site[]>()
+  for (const site of sites) {
+    for (const name of spellings(new URL(site.origin))) groups.set(name, [...(groups.get(name) ?? []), site])
+  }
+  return groups
 }
 
 /** A host as it may stand in `Host`: the default port may be given. */

@@ -49,11 +49,16 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
   const plainOrigin = `http://${site.host}`
   const upstreamOrigins = plainOrigin === origin ? [upstreamOrigin] : [upstreamOrigin, plainOrigin]
   const proto = origin.startsWith('https:') ? 'https' : 'http'
+  const endedPage = `${base}.ocm/expired`
+  const hasTemplates = Object.keys(webapp.headers).length > 0
 
   /** The one authorisation of plain requests and WebSockets. @throws {GatewayError} 403 */
   function authorize(req: IncomingMessage, session: Session, { path }: Target, upgrade: boolean): void {
     checkSameOrigin(req, origin, upgrade)
+    // Many servers take empty segments for nothing, so that rules must not tell `//admin` from `admin`.
     const relative = decodePath(path.slice(session.scope.length))
+      .replace(/\/{2,}/g, '/')
+      .replace(/^\//, '')
     const needed = app.authorize(session, { method: req.method ?? '', path: relative, upgrade })
     if (permits(session.grant.permissions, needed)) return
     throw forbidden('permission_missing', `This share does not include the permission to ${needed}.`)
@@ -68,8 +73,11 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
     const credentials = session === undefined ? {} : await app.credentials(session)
     if (credentials === undefined) return undefined
     const mount = app.mount(scope)
-    const prefix = (mount.public === mount.upstream ? base : mount.public).replace(/\/$/, '')
-    const added = session === undefined ? {} : { ...lowerCased(templateHeaders(webapp, session)), ...credentials }
+    const prefix = (mount.public === mount.upstream ? base : mount.public).slice(0, -1)
+    const added =
+      hasTemplates && session !== undefined
+        ? { ...lowerCased(templateHeaders(webapp, session)), ...credentials }
+        : credentials
     return {
       path:
         mount.upstream + target.path.slice(mount.public.length) + dropQueryParameters(target.query, policy.dropQuery),
@@ -92,7 +100,7 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
           publicOrigin: origin,
           frameAncestors: session === undefined ? [] : frameSources(req, session),
           framed: session?.framed ?? false,
-          endedPage: `${base}.ocm/expired`,
+          endedPage,
         }),
     }
   }
@@ -137,16 +145,16 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
     ): Promise<void> {
       const reading = req.method === 'GET' || req.method === 'HEAD'
       if (reading && app.isPublic(context.target.path)) return forward(req, res, context, NOBODY)
-      if (!isNavigation(req)) throw noSession()
       const remainder = ended ?? (await authenticate(req, site, undefined)).ended
+      if (!isNavigation(req)) throw noSession(remainder)
       res.writeHead(303, { location: exitOf(site, remainder), 'cache-control': 'no-store' }).end()
     },
 
     /** A WebSocket handshake into a scope. @throws {GatewayError} */
     async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, context: AppRequestContext): Promise<void> {
       const authenticated = await authenticate(req, site, context.scope)
-      const { session } = authenticated
-      if (session === undefined) throw noSession()
+      const { session, ended } = authenticated
+      if (session === undefined) throw noSession(ended)
       authorize(req, session, context.target, true)
       await sessions.used(session)
       const rules = await rulesFor(req, context, authenticated)

@@ -28,9 +28,13 @@ export function refusalHeaders({
   }
 }
 
-/** RFC 9457. `reason` is our stable code, `requestId` what support asks for. */
+/**
+ * RFC 9457. `reason` is our stable code, `requestId` what support asks for; `message` repeats the detail under the name that
+ * many apps, Jupyter’s pages among them, show to people.
+ */
 export function problem({ status, reason, message }: GatewayError, requestId: string): Record<string, unknown> {
-  return { type: 'about:blank', title: TITLES[status] ?? 'Error', status, detail: message, reason, requestId }
+  const title = TITLES[status] ?? 'Error'
+  return { type: 'about:blank', title, status, detail: message, message, reason, requestId }
 }
 
 export const PROBLEM_JSON = 'application/problem+json'

@@ -6,7 +6,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { Authenticate, Authenticated } from './authenticate.ts'
 import { contextOf } from './context.ts'
 import { checkSameOrigin, isNavigation } from './cross-site.ts'
-import { expiredPage } from './pages/message-page.ts'
+import { endingOf, expiredPage } from './pages/message-page.ts'
 import { startingPage } from './pages/starting-page.ts'
 import type { Site } from './places.ts'
 import { sendJson, sendPage } from './send.ts'
@@ -33,8 +33,8 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: Se
   }
 
   const session: RequestHandler = async (req, res) => {
-    const { session } = await enter(req)
-    if (session === undefined) throw noSession()
+    const { session, ended } = await enter(req)
+    if (session === undefined) throw noSession(ended)
     sendJson(res, 200, describe(session))
   }
 
@@ -48,8 +48,8 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: Se
 
   /** Server-sent events: `progress`, then `ready` or `failed`; `ended` when the session ends meanwhile. */
   const startingEvents: RequestHandler = async (req, res) => {
-    const { session, site } = await enter(req)
-    if (session === undefined) throw noSession()
+    const { session, ended, site } = await enter(req)
+    if (session === undefined) throw noSession(ended)
     const send = (event: string, data: unknown) => void res.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
     res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
     const keepalive = setInterval(() => res.write(': waiting\n\n'), KEEPALIVE_MS)
@@ -57,7 +57,9 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: Se
       const location = await site.app.prepare(session, (progress) => send('progress', progress))
       send('ready', { location })
     } catch (error) {
-      send('failed', { message: asGatewayError(error).message })
+      const { session: live } = await enter(req)
+      if (live === undefined) send('ended', {})
+      else send('failed', { message: asGatewayError(error).message })
     } finally {
       clearInterval(keepalive)
       res.end()
@@ -88,7 +90,7 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: Se
 
 /** Where a request without a session goes: back to the Receiving Server while the way is known, else to the page that says so. */
 function leave(req: Request, res: Response, site: Site, ended: Authenticated['ended']): void {
-  if (!isNavigation(req)) throw noSession()
+  if (!isNavigation(req)) throw noSession(ended)
   res.set('cache-control', 'no-store').redirect(303, exitOf(site, ended))
 }
 
@@ -96,8 +98,10 @@ export function exitOf({ base }: Site, ended: Authenticated['ended']): string {
   return ended?.returnUri ?? `${base}.ocm/expired${ended === undefined ? '' : `?reason=${ended.reason}`}`
 }
 
-export function noSession(): GatewayError {
-  return unauthorized('no_session', 'There is no open share in this tab. Open it again from your cloud.')
+/** Programs that go on in a page after its session, such as a notebook that saves itself, show people these words. */
+export function noSession(ended: Authenticated['ended']): GatewayError {
+  const { heading, text } = endingOf(ended?.reason)
+  return unauthorized('no_session', `${heading}. ${text}`)
 }
 
 function describe({ webapp, grant, expiresAt }: Session) {

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
 import { badGateway, type GatewayError, gatewayTimeout } from '../core/errors.ts'
@@ -72,6 +72,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #done = false
   /** The app has begun its answer, and nothing of the body has come yet. */
   #silent = false
+  /** Bytes of the body that are still to come; `NaN` when the app does not say how many. */
+  #missing = Number.NaN
 
   constructor(
     res: ServerResponse,
@@ -83,7 +85,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#responseHeaders = responseHeaders
     this.#resolve = resolve
     this.#reject = reject
-    res.once('close', () => this.#clientGone())
+    res.on('close', () => this.#clientGone())
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -94,29 +96,32 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
-    _headers: unknown,
+    headers: IncomingHttpHeaders,
     message?: string,
   ): void {
     if (status < 200) return
     const raw = ((controller.rawHeaders ?? []) as Buffer[]).map((field) => field.toString('latin1'))
     this.#res.writeHead(status, message, this.#responseHeaders(raw))
-    this.#res.on('drain', () => controller.resume())
+    this.#missing = Number(headers['content-length'])
     this.#silent = true
     // Node holds the headers back for the first bytes of the body, which an event stream may send much later.
-    setImmediate(() => {
-      if (this.#silent) this.#res.flushHeaders()
-    })
+    process.nextTick(Exchange.#flushHeaders, this)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#silent = false
-    if (!this.#res.write(chunk)) controller.pause()
+    this.#missing -= chunk.length
+    if (this.#missing === 0) this.#res.end(chunk)
+    else if (!this.#res.write(chunk)) {
+      controller.pause()
+      this.#res.once('drain', () => controller.resume())
+    }
   }
 
   onResponseEnd(): void {
     this.#done = true
     this.#silent = false
-    this.#res.end()
+    if (!this.#res.writableEnded) this.#res.end()
     this.#resolve(this.#res.statusCode)
   }
 
@@ -128,6 +133,10 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#res.destroy()
       this.#resolve(this.#res.statusCode)
     }
+  }
+
+  static #flushHeaders(exchange: Exchange): void {
+    if (exchange.#silent) exchange.#res.flushHeaders()
   }
 
   #clientGone(): void {

@@ -30,6 +30,33 @@ const HOP_BY_HOP = new Set(
 const IDENTITY = new Set(['forwarded', 'x-real-ip', 'x-remote-user', 'remote-user'])
 const ONCE = ['host', 'authorization', 'content-length']
 
+/** What a header name means, whoever sends it. */
+interface Meaning {
+  readonly lower: string
+  /** CGI-style servers read `X_OCM_User` and `X.OCM.User` as `X-OCM-User`: names are compared after folding. */
+  readonly folded: string
+  /** Never forwarded: the connection’s, the cookies (which are sent anew), or what could pass for ours. */
+  readonly dropped: boolean
+  readonly once: boolean
+}
+
+const MEANINGS_MAX = 1000
+const meanings = new Map<string, Meaning>()
+
+/** Clients send few different names: each spelling is looked at once. */
+function meaningOf(name: string): Meaning {
+  const known = meanings.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  const folded = lower.replace(/[_.]/g, '-')
+  const ours = /^x-(ocm|forwarded)-/.test(folded) || IDENTITY.has(folded)
+  const dropped = ours || HOP_BY_HOP.has(lower) || lower === 'cookie'
+  const meaning = { lower, folded, dropped, once: ONCE.includes(lower) }
+  if (meanings.size >= MEANINGS_MAX) meanings.clear()
+  meanings.set(name, meaning)
+  return meaning
+}
+
 /**
  * Refuses requests whose meaning depends on which of two equal headers is read (CVE-2021-39206 and kin).
  *
@@ -37,12 +64,12 @@ const ONCE = ['host', 'authorization', 'content-length']
  * @throws {GatewayError} 400 `header_repeated`
  */
 export function checkSingleHeaders(raw: readonly string[]): void {
-  const seen = new Set<string>()
+  const seen: string[] = []
   for (let index = 0; index < raw.length; index += 2) {
-    const name = (raw[index] ?? '').toLowerCase()
-    if (!ONCE.includes(name)) continue
-    if (seen.has(name)) throw badRequest('header_repeated', `The request has more than one ${name} header.`)
-    seen.add(name)
+    const { lower, once } = meaningOf(raw[index] ?? '')
+    if (!once) continue
+    if (seen.includes(lower)) throw badRequest('header_repeated', `The request has more than one ${lower} header.`)
+    seen.push(lower)
   }
 }
 
@@ -62,10 +89,9 @@ export function requestHeaders(
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
-    const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || named?.has(lower) || lower === 'cookie' || policy.dropRequestHeaders.includes(lower))
-      continue
-    if (couldPassForOurs(lower, added)) continue
+    const { lower, folded, dropped } = meaningOf(name)
+    if (dropped || Object.hasOwn(added, folded) || Object.hasOwn(added, lower)) continue
+    if (named?.has(lower) || policy.dropRequestHeaders.includes(lower)) continue
     headers.push(name, lower === 'destination' ? toUpstream(value) : value)
   }
   if (policy.cookies && cookies !== '') headers.push('cookie', cookies)
@@ -75,22 +101,11 @@ export function requestHeaders(
   return headers
 }
 
-/** CGI-style servers read `X_OCM_User` and `X.OCM.User` as `X-OCM-User`: names are compared after folding. */
-function couldPassForOurs(lower: string, added: Readonly<Record<string, string>>): boolean {
-  const folded = /[_.]/.test(lower) ? lower.replace(/[_.]/g, '-') : lower
-  return (
-    folded.startsWith('x-ocm-') ||
-    folded.startsWith('x-forwarded-') ||
-    IDENTITY.has(folded) ||
-    Object.hasOwn(added, folded)
-  )
-}
-
 /** The headers that `Connection` names: they end here. */
 function connectionNamed(raw: readonly string[]): Set<string> | undefined {
   let names: Set<string> | undefined
   for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.toLowerCase() !== 'connection') continue
+    if (meaningOf(raw[index] ?? '').lower !== 'connection') continue
     const value = (raw[index + 1] ?? '').toLowerCase()
     if (value === 'keep-alive' || value === 'close') continue
     names ??= new Set()

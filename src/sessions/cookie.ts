@@ -40,11 +40,12 @@ export function splitCookies(header: string | undefined, prefix: string): SplitC
   if (header === undefined || header === '') return { ours: [], rest: '' }
   const ours: { name: string; value: string }[] = []
   const rest: string[] = []
+  const start = `${prefix.toLowerCase()}-`
   for (const pair of header.split(';')) {
     const cookie = pair.trim()
     const equals = cookie.indexOf('=')
     const name = equals === -1 ? cookie : cookie.slice(0, equals).trim()
-    if (!name.toLowerCase().startsWith(`${prefix.toLowerCase()}-`)) {
+    if (!name.toLowerCase().startsWith(start)) {
       if (cookie !== '') rest.push(cookie)
       continue
     }

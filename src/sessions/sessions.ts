@@ -4,14 +4,16 @@ import type { Events } from '../core/events.ts'
 import type { Clock } from '../core/time.ts'
 import type { Grant } from '../shares/grant.ts'
 import { covers } from '../shares/permissions.ts'
-import type { SessionRow, ShareKey, Store } from '../store/store.ts'
+import type { ShareKey, Store } from '../store/store.ts'
 import { hashCookieValue, newCookieValue } from './cookie.ts'
 import type { LiveConnections } from './live-connections.ts'
 import type { EndReason, Remainder, Session } from './session.ts'
+import { createSessionCache, rowOf, sessionOf } from './session-cache.ts'
 
 const REMAINDER_SECONDS = 86_400
 const TOUCH_AFTER_SHARE_OF_IDLE = 0.1
 const DUE_BATCH = 100
+const FRESH_SECONDS = 1
 
 /** What a launch asks for. */
 export interface Opening {
@@ -39,9 +41,12 @@ export function createSessions(
   config: () => SessionsConfig,
 ) {
   const onEnd: ((session: Session) => void)[] = []
+  // Where another process may say late that a session has ended, every request asks the store.
+  const cache = createSessionCache(store.bus.immediate ? FRESH_SECONDS : 0, now)
 
-  store.bus.subscribe((message) => {
-    if (message.type === 'session.ended') live.cut(message.idHash)
+  store.bus.subscribe(({ type, idHash }) => {
+    cache.forget(idHash)
+    if (type === 'session.ended') live.cut(idHash)
   })
 
   function hardLimit(grant: Grant, openedAt: number): number {
@@ -59,6 +64,7 @@ export function createSessions(
     const ended = { state: 'ended' as const, idHash, webapp, reason, endedAt: now(), data: JSON.stringify(remainder) }
     const row = await store.sessions.end(ended, { keepUntil: now() + REMAINDER_SECONDS })
     if (row === undefined) return false
+    cache.forget(idHash)
     const cut = live.cut(idHash)
     await store.bus.publish({ type: 'session.ended', idHash, reason })
     const { senderDomain, shareId } = session.grant
@@ -77,45 +83,62 @@ export function createSessions(
     return ended.filter(Boolean).length
   }
 
-  /** Gives a live session another grant: permissions cut, or a newer credential. */
-  async function regrant(session: Session, grant: Grant): Promise<Session | undefined> {
-    const expiresAt = hardLimit(grant, session.openedAt)
-    const next = { ...session, grant, expiresAt, deadline: Math.min(session.deadline, expiresAt) }
-    if (!(await store.sessions.update(rowOf(next)))) return undefined
-    await store.bus.publish({ type: 'session.changed', idHash: session.idHash })
-    return next
+  /**
+   * Changes a session that lives, from what it is at that moment: a concurrent change is never undone, and a session that
+   * has ended is not brought back. Every process forgets what it knew of it.
+   *
+   * @param next the session as it should be; `undefined`: as it is
+   * @returns the session as it is now; `undefined` when it has ended
+   */
+  async function change(idHash: string, next: (session: Session) => Session | undefined): Promise<Session | undefined> {
+    for (;;) {
+      const row = await store.sessions.get(idHash)
+      if (row?.state !== 'live' || row.deadline <= now()) return undefined
+      const session = sessionOf(row)
+      const changed = next(session)
+      if (changed === undefined) return session
+      if (!(await store.sessions.update(rowOf(changed), row.data))) continue
+      cache.forget(idHash)
+      await store.bus.publish({ type: 'session.changed', idHash })
+      return changed
+    }
   }
 
-  async function reuse({
-    presented,
-    grant,
-    webapp,
-    scope,
-    returnUri,
-    framed,
-    frameAncestors,
-    suffix,
-  }: Opening): Promise<Session | undefined> {
+  /** The same session under another grant: permissions changed, or a newer credential. */
+  function regranted(session: Session, grant: Grant): Session {
+    const expiresAt = hardLimit(grant, session.openedAt)
+    return { ...session, grant, expiresAt, deadline: Math.min(session.deadline, expiresAt) }
+  }
+
+  async function touch(idHash: string, deadline: number): Promise<void> {
+    await store.sessions.touch(idHash, deadline)
+    cache.forget(idHash)
+  }
+
+  async function reuse(opening: Opening): Promise<Session | undefined> {
+    const { presented, grant, webapp, scope, returnUri, framed, frameAncestors, suffix } = opening
     for (const idHash of presented) {
-      const row = await store.sessions.get(idHash)
-      if (row?.state !== 'live' || row.deadline <= now()) continue
-      const session = sessionOf(row)
-      if (session.webapp !== webapp || session.scope !== scope || !sameGrantee(session.grant, grant)) continue
-      const newest = newer(grant, session.grant)
-      const expiresAt = hardLimit(newest, now())
-      const kept = { ...session, returnUri: returnUri ?? session.returnUri, framed, frameAncestors, suffix }
-      const renewed = { ...kept, grant: newest, openedAt: now(), expiresAt, deadline: deadlineOf(expiresAt) }
-      if (await store.sessions.update(rowOf(renewed))) return renewed
+      let mine = false
+      const renewed = await change(idHash, (session) => {
+        mine = session.webapp === webapp && session.scope === scope && sameGrantee(session.grant, grant)
+        if (!mine) return undefined
+        const newest = newer(grant, session.grant)
+        const expiresAt = hardLimit(newest, now())
+        const kept = { ...session, returnUri: returnUri ?? session.returnUri, framed, frameAncestors, suffix }
+        return { ...kept, grant: newest, openedAt: now(), expiresAt, deadline: deadlineOf(expiresAt) }
+      })
+      if (mine && renewed !== undefined) return renewed
     }
     return undefined
   }
 
-  /** A newer token of the same person for the same share serves all their running sessions. */
-  async function renewOthers(grant: Grant): Promise<void> {
-    for (const row of await store.sessions.ofShare(grant)) {
-      const session = sessionOf(row)
-      if (sameGrantee(session.grant, grant) && grant.tokenExpiresAt > session.grant.tokenExpiresAt)
-        await regrant(session, grant)
+  /** A newer token of the same person for the same share serves all their running sessions; what they may do stays. */
+  async function renewOthers({ tokenExpiresAt, ...grant }: Grant): Promise<void> {
+    for (const { idHash } of await store.sessions.ofShare(grant)) {
+      await change(idHash, (session) => {
+        const older = sameGrantee(session.grant, grant) && tokenExpiresAt > session.grant.tokenExpiresAt
+        return older ? regranted(session, { ...session.grant, tokenExpiresAt }) : undefined
+      })
     }
   }
 
@@ -151,21 +174,25 @@ export function createSessions(
 
     /** The live session or the remainder behind a cookie value; ends it when its time has come. */
     async find(idHash: string): Promise<Session | Remainder | undefined> {
+      const known = cache.get(idHash)
+      if (known !== undefined) return known
+      const read = cache.reading()
       const row = await store.sessions.get(idHash)
       if (row === undefined) return undefined
       if (row.state === 'ended') return JSON.parse(row.data) as Remainder
-      const session = sessionOf(row)
+      const session = read(row)
       if (row.deadline > now()) return session
       const reason = timeReason(session)
       await end(session, reason)
       return { reason, returnUri: session.returnUri, frameAncestors: session.frameAncestors }
     },
 
-    /** Says that the session was used now. Written seldom: when a tenth of the idle timeout has passed since. */
+    /** Says that the session was used now. Written seldom: after a tenth of the idle timeout, and when the hard limit is reached. */
     async used(session: Session): Promise<void> {
       const deadline = deadlineOf(session.expiresAt)
-      const due = deadline - session.deadline > config().idleTimeout * TOUCH_AFTER_SHARE_OF_IDLE
-      if (due) await store.sessions.touch(session.idHash, deadline)
+      const gained = deadline - session.deadline
+      const last = gained > 0 && deadline === session.expiresAt
+      if (last || gained > config().idleTimeout * TOUCH_AFTER_SHARE_OF_IDLE) await touch(session.idHash, deadline)
     },
 
     end,
@@ -177,21 +204,32 @@ export function createSessions(
     endPerson: (grant: Pick<Grant, 'user' | 'senderDomain' | 'shareId'>, reason: EndReason): Promise<number> =>
       endAll(grant, reason, (session) => session.grant.user === grant.user),
 
-    /** After a record was replaced: ends what it no longer covers, narrows or widens the rest. `regranted` answers for one session. */
-    async reconcile(key: ShareKey, regranted: (session: Session) => Grant | undefined): Promise<void> {
+    /**
+     * After a record was replaced: ends what it no longer covers, narrows or widens the rest.
+     *
+     * @param grantNow what the record leaves of a session’s grant; `undefined`: nothing
+     */
+    async reconcile(key: ShareKey, grantNow: (session: Session) => Grant | undefined): Promise<void> {
+      const narrowed: string[] = []
       for (const row of await store.sessions.ofShare(key)) {
-        const session = sessionOf(row)
-        const grant = regranted(session)
-        if (grant === undefined) await end(session, 'replaced')
-        else if (!covers(grant.permissions, session.grant.permissions)) {
-          await regrant(session, grant)
-          events.sessionsNarrowed({
-            senderDomain: key.senderDomain,
-            shareId: key.shareId,
-            sessions: live.cut(session.idHash),
-          })
-        } else await regrant(session, grant)
+        const { idHash } = row
+        if (grantNow(sessionOf(row)) === undefined) {
+          await end(sessionOf(row), 'replaced')
+          continue
+        }
+        let narrower = false
+        await change(idHash, (session) => {
+          const grant = grantNow(session) ?? session.grant
+          narrower = !covers(grant.permissions, session.grant.permissions)
+          return regranted(session, grant)
+        })
+        // What was opened under the wider grant must come through the door again.
+        if (!narrower) continue
+        live.cut(idHash)
+        narrowed.push(idHash)
       }
+      const { senderDomain, shareId } = key
+      if (narrowed.length > 0) events.sessionsNarrowed({ senderDomain, shareId, sessions: narrowed.length })
     },
 
     /** Live sessions of a share, at whatever webapp. */
@@ -217,7 +255,7 @@ export function createSessions(
     async keepAlive(): Promise<void> {
       for (const idHash of live.sessions()) {
         const row = await store.sessions.get(idHash)
-        if (row?.state === 'live') await store.sessions.touch(idHash, deadlineOf(sessionOf(row).expiresAt))
+        if (row?.state === 'live') await touch(idHash, deadlineOf(sessionOf(row).expiresAt))
         else live.cut(idHash)
       }
     },
@@ -228,22 +266,14 @@ export function createSessions(
   }
 }
 
+type Grantee = Pick<Grant, 'senderDomain' | 'shareId' | 'instance' | 'user'>
+
 /** Same share, same record, same person: what one cookie stands for. */
-function sameGrantee(a: Grant, b: Grant): boolean {
+function sameGrantee(a: Grantee, b: Grantee): boolean {
   return a.senderDomain === b.senderDomain && a.shareId === b.shareId && a.instance === b.instance && a.user === b.user
 }
 
 /** The posted token may be an older one than what the session already has: permissions are always today’s. */
 function newer(posted: Grant, held: Grant): Grant {
   return posted.tokenExpiresAt >= held.tokenExpiresAt ? posted : { ...posted, tokenExpiresAt: held.tokenExpiresAt }
-}
-
-function rowOf(session: Session): SessionRow {
-  const { idHash, webapp, deadline, grant, ...data } = session
-  const { senderDomain, shareId } = grant
-  return { state: 'live', idHash, webapp, deadline, senderDomain, shareId, data: JSON.stringify({ ...data, grant }) }
-}
-
-function sessionOf({ idHash, webapp, deadline, data }: SessionRow): Session {
-  return { ...(JSON.parse(data) as Omit<Session, 'idHash' | 'webapp' | 'deadline'>), idHash, webapp, deadline }
 }

@@ -10,10 +10,11 @@ export async function answering<T>(operation: () => T): Promise<T> {
   }
 }
 
-/** A bus for a store that one process has to itself: every listener has heard the message when `publish` resolves. */
+/** A bus for a store that one process has to itself. */
 export function createLocalBus(): Bus {
   const subscriptions = new Set<{ readonly listener: (message: BusMessage) => void }>()
   return {
+    immediate: true,
     async publish(message) {
       for (const { listener } of [...subscriptions]) listener(message)
     },

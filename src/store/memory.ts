@@ -65,6 +65,12 @@ function createShares(answer: Answer, now: Clock): ShareStore {
         return decision.answer
       }),
     count: (senderDomain) => answer(() => count(senderDomain, 'live')),
+    list: (senderDomain, limit) =>
+      answer(() => {
+        const known = [...states.values()].filter(({ keepUntil }) => keepUntil > now())
+        const rows = known.map(({ row }) => row).filter((row) => row.senderDomain === senderDomain)
+        return rows.slice(0, limit)
+      }),
     sweep: (time) => answer(() => forget(states, time)),
   }
 }
@@ -86,11 +92,11 @@ function createSessions(answer: Answer, now: Clock): SessionStore {
         live.set(row.idHash, row)
         return 'opened'
       }),
-    update: (row) =>
+    update: (row, from) =>
       answer(() => {
-        const lives = live.has(row.idHash)
-        if (lives) live.set(row.idHash, row)
-        return lives
+        const unchanged = live.get(row.idHash)?.data === from
+        if (unchanged) live.set(row.idHash, row)
+        return unchanged
       }),
     touch: (idHash, deadline) =>
       answer(() => {

@@ -7,6 +7,6 @@ import type { Store } from './store.ts'
 export type StoreConfig = { readonly kind: 'memory' } | { readonly kind: 'sqlite'; readonly file: string }
 
 /** @throws {GatewayError} `store_unavailable` when it cannot be opened, with why in the message */
-export function openStore(config: StoreConfig, options: { now: Clock }): Store {
+export function openStore(config: StoreConfig, options: { now: Clock; readOnly?: boolean }): Store {
   return config.kind === 'memory' ? createMemoryStore(options) : openSqliteStore(config.file, options)
 }

@@ -21,7 +21,7 @@ interface Decision<Answer> {
 }
 
 const DAY = 86_400
-/** Keeps the bookkeeping of one share small: a further request of the same second is `superseded`. */
+/** Keeps the bookkeeping of one share small: a further provisioning of the same second is `superseded`; a revocation never. */
 const SIGNATURES_PER_SECOND = 32
 
 /** The rule of `ShareStore.put`, over what is known of the share and how many live rows its domain has. */
@@ -32,9 +32,10 @@ export function decidePut(
   { live, limit }: { live: number; limit: number },
 ): Decision<PutShare> {
   const order = orderOf(previous?.history, applied)
+  const crowded = previous?.history.created === applied.created && previous.history.signatures.length >= SIGNATURES_PER_SECOND
   const replaced = previous?.row.state === 'live' ? previous.row : undefined
   if (order === 'repeated' && replaced !== undefined) return { answer: 'unchanged' }
-  if (order !== 'next') return { answer: 'superseded' }
+  if (order !== 'next' || crowded) return { answer: 'superseded' }
   if (replaced === undefined && live >= limit) return { answer: 'full' }
   const next = {
     row: { ...row, instance: replaced?.instance ?? row.instance },
@@ -64,17 +65,16 @@ export function decideRevoke(
   return { answer: previous?.row.state === 'live' ? 'revoked' : 'gone', next }
 }
 
-/** `repeated`: this very request was applied. `late`: a newer one was, or too many of its second. */
+/** `repeated`: this very request was applied. `late`: a newer one was. */
 function orderOf(history: History | undefined, { created, signature }: Applied): 'next' | 'repeated' | 'late' {
   if (history === undefined || created > history.created) return 'next'
   if (created < history.created) return 'late'
-  if (history.signatures.includes(signature)) return 'repeated'
-  return history.signatures.length < SIGNATURES_PER_SECOND ? 'next' : 'late'
+  return history.signatures.includes(signature) ? 'repeated' : 'next'
 }
 
 function extended(history: History | undefined, { created, signature }: Applied): History {
   const sameSecond = history?.created === created ? history.signatures : []
-  return { created, signatures: [...sameSecond, signature] }
+  return { created, signatures: [...sameSecond, signature].slice(-SIGNATURES_PER_SECOND - 1) }
 }
 
 /**

@@ -41,6 +41,20 @@ export function openDatabase(file: string): Database {
   }
 }
 
+/**
+ * Opens an existing database beside the process that uses it; whatever would write throws.
+ *
+ * @throws {GatewayError} `store_unavailable`: there is none, or it is not accessible
+ */
+export function openForReading(file: string): Database {
+  try {
+    return databaseOver(new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS }))
+  } catch (cause) {
+    const message = `The database ${file} cannot be read: ${(cause as Error).message}`
+    throw unavailable('store_unavailable', message, { cause })
+  }
+}
+
 function open(file: string): Database {
   using opening = new DisposableStack()
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
@@ -50,11 +64,15 @@ function open(file: string): Database {
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
   migrate(database)
   const owned = opening.move()
+  return { ...databaseOver(database), close: () => owned.dispose() }
+}
+
+function databaseOver(database: DatabaseSync): Database {
   return {
     prepare: (sql) => prepare(database, sql),
     transaction: (work) => transaction(database, work),
     hurried: (work) => hurried(database, work),
-    close: () => owned.dispose(),
+    close: () => database.close(),
   }
 }
 

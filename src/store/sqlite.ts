@@ -1,7 +1,7 @@
 import type { Clock } from '../core/time.ts'
 import { answering, createLocalBus, createLocalLock } from './local.ts'
 import { decidePut, decideRevoke, type ShareState } from './rules.ts'
-import { type Database, openDatabase } from './sqlite-database.ts'
+import { type Database, openDatabase, openForReading } from './sqlite-database.ts'
 import type {
   EndedSession,
   SessionRow,
@@ -19,10 +19,14 @@ import type {
  * A store in one SQLite file, for one process; a second process is refused. Every write is on disk when its promise
  * resolves, but for `sessions.touch`.
  *
+ * @param readOnly beside the gateway that uses the file: reads work, and every write rejects
  * @throws {GatewayError} `store_unavailable` when the file cannot be opened, with why in the message
  */
-export function openSqliteStore(file: string, { now }: { now: Clock }): Store {
-  const database = openDatabase(file)
+export function openSqliteStore(
+  file: string,
+  { now, readOnly = false }: { now: Clock; readOnly?: boolean },
+): Store {
+  const database = readOnly ? openForReading(file) : openDatabase(file)
   const ping = database.prepare<object>('SELECT 1 FROM sqlite_schema LIMIT 1')
   return {
     shares: createShares(database, now),
@@ -68,6 +72,9 @@ function createShares(database: Database, now: Clock): ShareStore {
        data = :data, revokedAt = :revokedAt, appliedCreated = :appliedCreated, appliedSignatures = :appliedSignatures,
        keepUntil = :keepUntil`,
   )
+  const list = database.prepare<{ senderDomain: string; now: number; limit: number }, ShareColumns>(
+    'SELECT * FROM shares WHERE senderDomain = :senderDomain AND keepUntil > :now LIMIT :limit',
+  )
   const forget = database.prepare<{ now: number }>('DELETE FROM shares WHERE keepUntil <= :now')
   const count = prepareCount(database)
   const find = ({ senderDomain, shareId }: ShareKey) => select.get({ senderDomain, shareId, now: now() })
@@ -101,6 +108,7 @@ function createShares(database: Database, now: Clock): ShareStore {
         }),
       ),
     count: (senderDomain) => answering(() => count('shares.live', senderDomain)),
+    list: (senderDomain, limit) => answering(() => list.all({ senderDomain, now: now(), limit }).map(rowOf)),
     sweep: (time) => answering(() => void forget.run({ now: time })),
   }
 }
@@ -154,9 +162,9 @@ function createSessions(database: Database, now: Clock): SessionStore {
   const insert = database.prepare<SessionRow>(
     'INSERT INTO sessions VALUES (:idHash, :webapp, :senderDomain, :shareId, :deadline, :data)',
   )
-  const update = database.prepare<SessionRow>(
+  const update = database.prepare<SessionRow & { from: string }>(
     `UPDATE sessions SET webapp = :webapp, senderDomain = :senderDomain, shareId = :shareId, deadline = :deadline,
-       data = :data WHERE idHash = :idHash`,
+       data = :data WHERE idHash = :idHash AND data = :from`,
   )
   const touch = database.prepare<{ idHash: string; deadline: number }>(
     'UPDATE sessions SET deadline = :deadline WHERE idHash = :idHash',
@@ -187,7 +195,7 @@ function createSessions(database: Database, now: Clock): SessionStore {
           return 'opened'
         }),
       ),
-    update: (row) => answering(() => update.run(row) === 1),
+    update: (row, from) => answering(() => update.run({ ...row, from }) === 1),
     touch: (idHash, deadline) => answering(() => void database.hurried(() => touch.run({ idHash, deadline }))),
     end: (ended, { keepUntil }) =>
       answering(() =>

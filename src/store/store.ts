@@ -58,6 +58,8 @@ export interface ShareStore {
   ): Promise<RevokeShare>
   /** Live rows of one domain. */
   count(senderDomain: string): Promise<number>
+  /** Up to `limit` rows of one domain, tombstones too; for operators’ commands, not for the request path. */
+  list(senderDomain: string, limit: number): Promise<(ShareRow | Tombstone)[]>
   /** Deletes tombstones past `keepUntil`, and rows that expired (or arrived expired) more than a day ago. */
   sweep(now: number): Promise<void>
 }
@@ -91,8 +93,11 @@ export interface SessionStore {
   get(idHash: string): Promise<SessionRow | EndedSession | undefined>
   /** A new session under a new `idHash`. `full` when its sender domain already has `limit` live ones. */
   open(row: SessionRow, options: { limit: number }): Promise<'opened' | 'full'>
-  /** Replaces the row of a session that still lives; `false` when it does not (it is never brought back). */
-  update(row: SessionRow): Promise<boolean>
+  /**
+   * Replaces the row of a session that still lives and whose `data` is still `from`; `false` when it has ended (it is never
+   * brought back) or was changed by someone else meanwhile.
+   */
+  update(row: SessionRow, from: string): Promise<boolean>
   /** Moves the deadline of a live session; no-op when it has ended. */
   touch(idHash: string, deadline: number): Promise<void>
   /** Ends a live session and returns it; of several callers exactly one gets it. The remainder is kept until `keepUntil`. */
@@ -130,6 +135,8 @@ export type BusMessage =
   | { readonly type: 'session.changed'; readonly idHash: string }
 
 export interface Bus {
+  /** Every listener of every process has heard a message when `publish` resolves; else it may be a moment later. */
+  readonly immediate: boolean
   publish(message: BusMessage): Promise<void>
   /** The listener must not throw. Returns the function that unsubscribes. */
   subscribe(listener: (message: BusMessage) => void): () => void

@@ -209,6 +209,26 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       expect(await put(START + 1, 'one more')).toBe('replaced')
     })
 
+    it('lets a revocation through, however many requests of its second came before', async () => {
+      const { store } = await opened()
+      for (let index = 0; index < 40; index++) {
+        await store.shares.put(shareRow(), applied(START, `signature-${index}`), ROOM)
+      }
+      expect(await store.shares.revoke(KEY, applied(START, 'the revocation'), REVOCATION)).toBe('revoked')
+      expect(await store.shares.put(shareRow(), applied(START, 'signature-0'), ROOM)).toBe('superseded')
+      expect(await store.shares.put(shareRow(), applied(START, 'signature-31'), ROOM)).toBe('superseded')
+    })
+
+    it('lists the rows of one domain, tombstones too, up to a limit', async () => {
+      const { store } = await opened()
+      await store.shares.put(shareRow({ shareId: '1' }), applied(START), ROOM)
+      await store.shares.revoke({ ...KEY, shareId: '2' }, applied(START), REVOCATION)
+      await store.shares.put(shareRow({ senderDomain: 'other.example' }), applied(START), ROOM)
+      const listed = await store.shares.list(KEY.senderDomain, 10)
+      expect(listed.map(({ shareId, state }) => `${shareId} ${state}`).toSorted()).toEqual(['1 live', '2 revoked'])
+      expect(await store.shares.list(KEY.senderDomain, 1)).toHaveLength(1)
+    })
+
     it('refuses a new share beyond the limit of its domain, and no other', async () => {
       const { store } = await opened()
       const put = (change: Partial<ShareRow>, created = START) =>
@@ -322,7 +342,7 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
     it('does not know what was never opened', async () => {
       const { store } = await opened()
       expect(await store.sessions.get('hash-1')).toBeUndefined()
-      expect(await store.sessions.update(sessionRow())).toBe(false)
+      expect(await store.sessions.update(sessionRow(), sessionRow().data)).toBe(false)
       expect(await store.sessions.end(endedSession(), REMAINDER)).toBeUndefined()
       expect(await store.sessions.get('hash-1')).toBeUndefined()
     })
@@ -358,13 +378,23 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       const { store } = await opened()
       await store.sessions.open(sessionRow(), ROOM)
       const moved = sessionRow({ webapp: 'office', senderDomain: 'other.example', shareId: '7', data: '{}' })
-      expect(await store.sessions.update(moved)).toBe(true)
+      expect(await store.sessions.update(moved, sessionRow().data)).toBe(true)
       expect(await store.sessions.get('hash-1')).toStrictEqual(moved)
       expect(await store.sessions.ofShare(KEY)).toEqual([])
       expect(await store.sessions.ofShare(moved)).toEqual([moved])
       expect(await store.sessions.count('notebooks')).toBe(0)
       expect(await store.sessions.count('office')).toBe(1)
       expect(await store.sessions.open(sessionRow({ idHash: 'hash-2' }), { limit: 1 })).toBe('opened')
+    })
+
+    it('lets one of many who change a session from the same state succeed', async () => {
+      const { store } = await opened()
+      await store.sessions.open(sessionRow(), ROOM)
+      const answers = await Promise.all(
+        twenty.map((index) => store.sessions.update(sessionRow({ data: `changed ${index}` }), sessionRow().data)),
+      )
+      expect(answers.filter(Boolean)).toHaveLength(1)
+      expect(await store.sessions.get('hash-1')).toMatchObject({ data: `changed ${answers.indexOf(true)}` })
     })
 
     it('moves the deadline of a live session and nothing else', async () => {
@@ -401,7 +431,7 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       await store.sessions.open(sessionRow(), ROOM)
       const [ended, ...updates] = await Promise.all([
         store.sessions.end(endedSession(), REMAINDER),
-        ...twenty.map((index) => store.sessions.update(sessionRow({ data: `${index}` }))),
+        ...twenty.map((index) => store.sessions.update(sessionRow({ data: `${index}` }), sessionRow().data)),
         ...twenty.map((index) => store.sessions.touch('hash-1', START + index)),
       ])
       expect(ended).toBeDefined()
@@ -568,7 +598,7 @@ export const OPERATIONS: { operation: string; run: (store: Store) => Promise<unk
   { operation: 'shares.sweep', run: ({ shares }) => shares.sweep(START) },
   { operation: 'sessions.get', run: ({ sessions }) => sessions.get('hash-1') },
   { operation: 'sessions.open', run: ({ sessions }) => sessions.open(sessionRow(), ROOM) },
-  { operation: 'sessions.update', run: ({ sessions }) => sessions.update(sessionRow()) },
+  { operation: 'sessions.update', run: ({ sessions }) => sessions.update(sessionRow(), '{}') },
   { operation: 'sessions.touch', run: ({ sessions }) => sessions.touch('hash-1', START) },
   { operation: 'sessions.end', run: ({ sessions }) => sessions.end(endedSession(), REMAINDER) },
   { operation: 'sessions.ofShare', run: ({ sessions }) => sessions.ofShare(KEY) },

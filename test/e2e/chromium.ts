@@ -32,10 +32,16 @@ export async function launchChromium(): Promise<Browser> {
   return chromium.launch({ executablePath, args: ARGS })
 }
 
-/** Saves what the page looks like now; returns the file. */
-export async function shot(page: Page, name: string): Promise<string> {
+/** Saves what the page looks like now. */
+export async function shot(page: Page, name: string): Promise<void> {
   await mkdir(ARTIFACTS, { recursive: true })
-  const path = join(ARTIFACTS, `${name}.png`)
-  await page.screenshot({ path })
-  return path
+  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) })
+}
+
+/** Saves what the page looks like to who prefers light, and to who prefers dark. */
+export async function shotInBothSchemes(page: Page, name: string): Promise<void> {
+  for (const colorScheme of ['dark', 'light'] as const) {
+    await page.emulateMedia({ colorScheme })
+    await shot(page, `${name}-${colorScheme}`)
+  }
 }

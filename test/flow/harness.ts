@@ -97,7 +97,9 @@ export type Scene = Awaited<ReturnType<typeof startScene>>
 
 export interface SceneOptions extends Partial<Omit<GatewaySettings, 'webapps' | 'ocmServers'>> {
   /** Over those of the webapp `notes`, or all webapps. */
-  readonly webapps?: Record<string, unknown> | ((at: Address, app: Recorder) => GatewaySettings['webapps'])
+  readonly webapps?:
+    | Record<string, unknown>
+    | ((at: Address, app: Recorder, alice: SendingServer) => GatewaySettings['webapps'])
   /** Over those of the pairing with Alice’s cloud. */
   readonly pairing?: Record<string, unknown>
   readonly ocmServers?: GatewaySettings['ocmServers']
@@ -116,7 +118,7 @@ export async function startScene(options: SceneOptions = {}) {
   const settings: SettingsAt = (at) => ({
     ...rest,
     ocmServers: [{ domain: alice.domain, modes: ['provisioned', 'self-contained'], ...pairing }, ...ocmServers],
-    webapps: typeof webapps === 'function' ? webapps(at, app) : [{ ...notes(at), ...webapps }],
+    webapps: typeof webapps === 'function' ? webapps(at, app, alice) : [{ ...notes(at), ...webapps }],
   })
   const gateway = await startGatewayProcess(settings)
   pairWith(alice, gateway)

@@ -172,7 +172,7 @@ describe('behind a proxy that ends TLS', () => {
   afterAll(() => scene.close())
 
   /** A push as the proxy hands it on; signed for what the sender dialled. */
-  const push = async (signedFor: string, headers: Record<string, string>) => {
+  const push = async (signedFor: string, headers: Record<string, string | undefined>) => {
     const share = await scene.share({ mode: 'self-contained' })
     const body = Buffer.from(JSON.stringify(scene.alice.notification(share)))
     const signed = signRequest({ method: 'POST', url: signedFor, body }, scene.alice.keys.current, now())

@@ -32,6 +32,7 @@ export async function startRecorder() {
   const handshakes = new Map<string, (req: IncomingMessage, socket: Duplex) => void>()
   const sockets = new WebSocketServer({ noServer: true })
   const open = new Set<WebSocket>()
+  const upgraded = new Set<Duplex>()
   const pathOf = (req: IncomingMessage) => (req.url ?? '').replace(/\?.*$/s, '')
 
   const server = createServer(async (req, res) => {
@@ -49,6 +50,8 @@ export async function startRecorder() {
   })
   server.on('upgrade', (req, socket, head) => {
     upgrades.push(recorded(req, head))
+    upgraded.add(socket)
+    socket.once('close', () => upgraded.delete(socket)).on('error', () => socket.destroy())
     const own = handshakes.get(pathOf(req))
     if (own !== undefined) return own(req, socket)
     sockets.handleUpgrade(req, socket, head, (client) => {
@@ -79,7 +82,7 @@ export async function startRecorder() {
       return found
     },
     async close(): Promise<void> {
-      for (const client of open) client.terminate()
+      for (const socket of upgraded) socket.destroy()
       await close(server)
     },
   }

@@ -1,22 +1,22 @@
 import type { Session } from '../../sessions/session.ts'
+import type { Grant } from '../../shares/grant.ts'
 import type { AppTools } from '../app.ts'
 import { headerValue } from '../headers.ts'
 
 const ASSERTION_SECONDS = 300
 const RENEW_BEFORE_SECONDS = 60
-const CACHE_MAX = 10_000
 
 /**
  * Who the gateway says the user is: `X-OCM-*` headers and `X-OCM-Assertion`, a JWT under our key that the app can check by
- * itself. Signed once for each session and five minutes.
+ * itself. Signed once for each grant and five minutes: while nothing about a session changes, its grant stays the same object.
  */
 export function createIdentity(
   webapp: string,
   { signingKey, publicUrl, now }: Pick<AppTools, 'signingKey' | 'publicUrl' | 'now'>,
 ) {
-  const cache = new Map<string, { session: string; until: number; headers: Record<string, string> }>()
+  const cache = new WeakMap<Grant, { until: number; headers: Record<string, string> }>()
 
-  async function make({ grant }: Session, expiresAt: number): Promise<Record<string, string>> {
+  async function make(grant: Grant, expiresAt: number): Promise<Record<string, string>> {
     const { user, owner, senderDomain, shareId, permissions, share } = grant
     const assertion = await signingKey.signJwt(
       {
@@ -49,13 +49,12 @@ export function createIdentity(
   }
 
   return async (session: Session): Promise<Record<string, string>> => {
-    const state = JSON.stringify(session.grant)
-    const cached = cache.get(session.idHash)
-    if (cached !== undefined && cached.session === state && now() < cached.until) return cached.headers
+    const { grant } = session
+    const cached = cache.get(grant)
+    if (cached !== undefined && now() < cached.until) return cached.headers
     const expiresAt = Math.min(now() + ASSERTION_SECONDS, session.expiresAt)
-    const headers = await make(session, expiresAt)
-    if (cache.size >= CACHE_MAX) cache.clear()
-    cache.set(session.idHash, { session: state, until: expiresAt - RENEW_BEFORE_SECONDS, headers })
+    const headers = await make(grant, expiresAt)
+    cache.set(grant, { until: expiresAt - RENEW_BEFORE_SECONDS, headers })
     return headers
   }
 }

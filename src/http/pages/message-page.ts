@@ -72,13 +72,19 @@ const ENDINGS: Record<string, { heading: string; text: string }> = {
   closed: { heading: 'The application was closed', text: 'Your cloud has asked for it.' },
 }
 
-/** The page that an ended session lands on. `reason` comes from outside: only known words are told. */
+const NEVER_OPENED = {
+  heading: 'There is no open share in this tab',
+  text: 'A share opens inside your cloud, or in the one tab that your cloud opened for it. Links out of it do not work on their own.',
+}
+
+/** Why a session ended, in words for people. `reason` may come from outside: only known ones are told. */
+export function endingOf(reason: string | undefined): { readonly heading: string; readonly text: string } {
+  return (Object.hasOwn(ENDINGS, reason ?? '') ? ENDINGS[reason ?? ''] : undefined) ?? NEVER_OPENED
+}
+
+/** The page that an ended session lands on. */
 export function expiredPage(reason: string | undefined, setting: Setting): Page {
-  const ending = Object.hasOwn(ENDINGS, reason ?? '') ? ENDINGS[reason ?? ''] : undefined
-  const { heading, text } = ending ?? {
-    heading: 'There is no open share in this tab',
-    text: 'A share opens inside your cloud, or in the one tab that your cloud opened for it. Links out of it do not work on their own.',
-  }
+  const { heading, text } = endingOf(reason)
   return messagePage({ heading, icon: 'clock', text, next: 'To go on, open the share again from your cloud.' }, setting)
 }
 

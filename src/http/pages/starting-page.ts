@@ -6,35 +6,35 @@ import { mark, type Page } from './layout.ts'
 const SCRIPT = `
 const bar = document.querySelector('progress'), message = document.getElementById('message')
 const waiting = document.getElementById('waiting'), failed = document.getElementById('failed')
-const follow = () => {
-  waiting.hidden = false
-  failed.hidden = true
-  const events = new EventSource('starting/events')
-  events.addEventListener('progress', ({ data }) => {
-    const progress = JSON.parse(data)
-    bar.value = progress.percent
-    message.textContent = progress.message
-  })
-  events.addEventListener('ready', ({ data }) => {
-    events.close()
-    bar.value = 100
-    location.replace(JSON.parse(data).location)
-  })
-  const fail = (text) => {
-    events.close()
-    waiting.hidden = true
-    failed.hidden = false
-    document.getElementById('why').textContent = text
-    document.getElementById('retry').focus()
-  }
-  events.addEventListener('failed', ({ data }) => fail(JSON.parse(data).message))
-  events.addEventListener('ended', () => location.reload())
-  events.addEventListener('error', () => {
-    if (events.readyState === EventSource.CLOSED) fail('The connection to the gateway was lost.')
-  })
+const retry = document.getElementById('retry'), why = document.getElementById('why')
+const events = new EventSource('starting/events')
+const fail = (text) => {
+  events.close()
+  waiting.hidden = true
+  failed.hidden = false
+  document.title = document.querySelector('#failed h1').textContent
+  why.textContent = text
+  retry.focus()
 }
-document.getElementById('retry').addEventListener('click', follow)
-follow()
+events.addEventListener('progress', ({ data }) => {
+  const progress = JSON.parse(data)
+  bar.value = progress.percent
+  message.textContent = progress.message
+})
+events.addEventListener('ready', ({ data }) => {
+  events.close()
+  bar.value = 100
+  location.replace(JSON.parse(data).location)
+})
+events.addEventListener('failed', ({ data }) => fail(JSON.parse(data).message))
+events.addEventListener('ended', () => {
+  events.close()
+  location.reload()
+})
+events.addEventListener('error', () => {
+  if (events.readyState === EventSource.CLOSED) fail('The connection to the gateway was lost.')
+})
+retry.addEventListener('click', () => location.reload())
 `
 
 /** The page that people see while their application is being started. */

@@ -1,0 +1,74 @@
+import type { Clock } from '../core/time.ts'
+import type { SessionRow } from '../store/store.ts'
+import type { Session } from './session.ts'
+
+const SESSIONS_MAX = 10_000
+
+interface Entry {
+  readonly data: string
+  readonly session: Session
+  readonly readAt: number
+}
+
+/**
+ * Live sessions that were read a moment ago: a busy page costs one read of the store a second instead of one a request.
+ * Whoever hears that a session changed or ended calls `forget`. While nothing changes, a session keeps the very same `grant`
+ * object.
+ *
+ * @param freshSeconds how long a row is believed when nobody calls `forget`; 0: every row is read again, and only parsed once
+ */
+export function createSessionCache(freshSeconds: number, now: Clock) {
+  const entries = new Map<string, Entry>()
+  let changes = 0
+
+  function parse(row: SessionRow): Session {
+    const held = entries.get(row.idHash)
+    return held?.data === row.data ? { ...held.session, deadline: row.deadline } : sessionOf(row)
+  }
+
+  function keep(entry: Entry): void {
+    const { idHash } = entry.session
+    entries.delete(idHash)
+    if (entries.size >= SESSIONS_MAX) entries.delete(entries.keys().next().value ?? '')
+    entries.set(idHash, entry)
+  }
+
+  return {
+    /** A session that lives and was read a moment ago. */
+    get(idHash: string): Session | undefined {
+      const entry = entries.get(idHash)
+      if (entry === undefined) return undefined
+      const time = now()
+      return time < entry.readAt + freshSeconds && time < entry.session.deadline ? entry.session : undefined
+    },
+
+    /**
+     * Called before a read; the function it returns takes the row that was read. What changed in between is not kept, since
+     * the row may be from before.
+     */
+    reading(): (row: SessionRow) => Session {
+      const [readAt, changesBefore] = [now(), changes]
+      return (row) => {
+        const session = parse(row)
+        if (changes === changesBefore) keep({ data: row.data, session, readAt })
+        return session
+      }
+    },
+
+    forget(idHash: string): void {
+      changes += 1
+      entries.delete(idHash)
+    },
+  }
+}
+
+/** A session as it was stored. */
+export function sessionOf({ idHash, webapp, deadline, data }: SessionRow): Session {
+  return { ...(JSON.parse(data) as Omit<Session, 'idHash' | 'webapp' | 'deadline'>), idHash, webapp, deadline }
+}
+
+export function rowOf(session: Session): SessionRow {
+  const { idHash, webapp, deadline, grant, ...data } = session
+  const { senderDomain, shareId } = grant
+  return { state: 'live', idHash, webapp, deadline, senderDomain, shareId, data: JSON.stringify({ ...data, grant }) }
+}
