@@ -32,6 +32,7 @@ import { timed } from './store/timed.ts'
 import { createIntrospectionVerifier } from './trust/credentials/introspection.ts'
 import { createJwtVerifier } from './trust/credentials/jwt.ts'
 import { createCredentials } from './trust/credentials/registry.ts'
+import { createSharedKeyVerifier } from './trust/credentials/shared-key.ts'
 import { createKeys } from './trust/keys.ts'
 import { createPairings } from './trust/pairings.ts'
 import { createSealer } from './trust/sealer.ts'
@@ -87,6 +88,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
       events,
       takeRate: ({ domain, limits }) => rateLimits.take(`introspection ${domain}`, limits.introspectionsPerMinute),
     }),
+    createSharedKeyVerifier({ pairings, now }),
     createJwtVerifier({ pairings, keys, now, events }),
   ])
   const grants = createGrants({ records, now })

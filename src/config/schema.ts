@@ -248,6 +248,12 @@ export function pairingSchema(fields: Fields) {
       .array(origin)
       .default([])
       .describe('Further origins that may frame and receive expired sessions, besides the Receiving Server’s own'),
+    sharedKeyFile: fields.secretFile
+      .refine((secret) => Buffer.byteLength(secret.reveal()) >= 32, {
+        error: 'holds less than 32 bytes (HS256 needs at least 32, RFC 7518 §3.2)',
+      })
+      .optional()
+      .describe('File with a key dedicated to this pairing, for its HS256 tokens; off by default'),
     tolerate: z.array(TOLERANCE).default([]).describe('What older servers need; off by default'),
     limits: z
       .strictObject({

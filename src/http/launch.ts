@@ -109,8 +109,14 @@ export function createLaunch({
   async function confirm(session: Session, credential: VerifiedCredential): Promise<void> {
     try {
       const { permissions, share } = await grants.of(credential)
-      const same = isDeepStrictEqual({ permissions, share }, { permissions: session.grant.permissions, share: session.grant.share })
-      if (!same) throw unavailable('share_changing', 'The share was changed this very moment. Open it again.', { retryAfterSeconds: 1 })
+      const same = isDeepStrictEqual(
+        { permissions, share },
+        { permissions: session.grant.permissions, share: session.grant.share },
+      )
+      if (!same)
+        throw unavailable('share_changing', 'The share was changed this very moment. Open it again.', {
+          retryAfterSeconds: 1,
+        })
     } catch (error) {
       await sessions.end(session, 'replaced')
       throw error

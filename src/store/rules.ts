@@ -32,7 +32,8 @@ export function decidePut(
   { live, limit }: { live: number; limit: number },
 ): Decision<PutShare> {
   const order = orderOf(previous?.history, applied)
-  const crowded = previous?.history.created === applied.created && previous.history.signatures.length >= SIGNATURES_PER_SECOND
+  const crowded =
+    previous?.history.created === applied.created && previous.history.signatures.length >= SIGNATURES_PER_SECOND
   const replaced = previous?.row.state === 'live' ? previous.row : undefined
   if (order === 'repeated' && replaced !== undefined) return { answer: 'unchanged' }
   if (order !== 'next' || crowded) return { answer: 'superseded' }

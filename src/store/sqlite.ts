@@ -22,10 +22,7 @@ import type {
  * @param readOnly beside the gateway that uses the file: reads work, and every write rejects
  * @throws {GatewayError} `store_unavailable` when the file cannot be opened, with why in the message
  */
-export function openSqliteStore(
-  file: string,
-  { now, readOnly = false }: { now: Clock; readOnly?: boolean },
-): Store {
+export function openSqliteStore(file: string, { now, readOnly = false }: { now: Clock; readOnly?: boolean }): Store {
   const database = readOnly ? openForReading(file) : openDatabase(file)
   const ping = database.prepare<object>('SELECT 1 FROM sqlite_schema LIMIT 1')
   return {

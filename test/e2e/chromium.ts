@@ -3,7 +3,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
-const ARTIFACTS = 'test-artifacts'
+/** What a run leaves to look at; ignored by git. */
+export const ARTIFACTS = 'test-artifacts'
 
 /**
  * Quiet and without a sandbox (CI runs as root); third-party cookies blocked, as people's browsers block them.

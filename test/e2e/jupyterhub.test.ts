@@ -1,4 +1,4 @@
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FrameLocator, Page, WebSocket } from 'playwright-core'
@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { installJupyterHub, type RunningJupyterHub, startJupyterHub } from '../../src/demo/jupyterhub/rig.ts'
 import { NOTEBOOKS } from '../../src/demo/resources.ts'
 import { keepSecret } from '../flow/leaks.ts'
-import { shot, shotInBothSchemes } from './chromium.ts'
+import { ARTIFACTS, shot, shotInBothSchemes } from './chromium.ts'
 import { open, type Scene, share, startScene, unshare } from './scene.ts'
 
 const NOTEBOOK = 'Ocean temperatures.ipynb'
@@ -28,6 +28,7 @@ beforeAll(async () => {
   const tokenFile = join(folder, 'hub-token')
   await writeFile(tokenFile, keepSecret(hub.token))
   scene = await startScene({
+    name: 'jupyterhub',
     resources: NOTEBOOKS,
     appName: 'Jupyter',
     // A start takes longer than any request of ours may.
@@ -44,7 +45,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await scene?.close()
   await hub?.stop()
-  if (folder) await rm(folder, { recursive: true })
+  if (!folder) return
+  await copyFile(join(folder, 'hub.log'), join(ARTIFACTS, 'jupyterhub-hub.log'))
+  await rm(folder, { recursive: true })
 })
 
 /** What the hub itself says about a user. */

@@ -1,12 +1,16 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { BrowserContextOptions, FrameLocator, Page } from 'playwright-core'
 import { expect, onTestFinished } from 'vitest'
 import { startReceivingServer } from '../../src/demo/receiving-server.ts'
 import type { Resource } from '../../src/demo/resources.ts'
 import { startSendingServer } from '../../src/demo/sending-server.ts'
 import { type Address, startGatewayProcess } from '../flow/gateway-process.ts'
-import { launchChromium } from './chromium.ts'
+import { ARTIFACTS, launchChromium } from './chromium.ts'
 
 export interface SceneOptions {
+  /** Begins the names of the artefacts. */
+  readonly name: string
   /** What Alice has to share. */
   readonly resources: readonly Resource[]
   readonly appName: string
@@ -19,7 +23,7 @@ export interface SceneOptions {
 export type Scene = Awaited<ReturnType<typeof startScene>>
 
 /** Alice’s cloud, Bob’s cloud and the gateway as a process, on three sites; and a Chromium to look at them with. */
-export async function startScene({ resources, appName, server = {}, webapp }: SceneOptions) {
+export async function startScene({ name, resources, appName, server = {}, webapp }: SceneOptions) {
   await using opened = new AsyncDisposableStack()
   const bob = opened.adopt(await startReceivingServer(), (server) => server.close())
   const contacts = [bob.address]
@@ -30,7 +34,10 @@ export async function startScene({ resources, appName, server = {}, webapp }: Sc
       ocmServers: [{ domain: alice.domain, modes: ['provisioned'] }],
       webapps: [webapp(at)],
     })),
-    (process) => process.stop(),
+    async (process) => {
+      await process.stop()
+      await writeFile(join(ARTIFACTS, `${name}-gateway.log`), process.output.stdout)
+    },
   )
   const { publicUrl } = webapp(gateway)
   alice.pair({ integrationApi: `${gateway.origin}/ocm`, launchUrl: `${publicUrl}.ocm/open`, appName })

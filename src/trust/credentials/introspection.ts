@@ -23,8 +23,8 @@ import { JWS_ALGORITHMS } from '../jwk.ts'
 import type { Keys } from '../keys.ts'
 import type { Pairing, Pairings } from '../pairings.ts'
 import type { SigningKey } from '../signing-key.ts'
+import { CLOCK_SKEW_SECONDS, issuerOf, MAX_TOKEN_SECONDS } from './claims.ts'
 import type { CredentialVerifier, VerifiedCredential } from './credential.ts'
-import { CLOCK_SKEW_SECONDS, issuerOf, MAX_TOKEN_SECONDS } from './jwt.ts'
 
 const TIMEOUT_SECONDS = 5
 const MAX_BYTES = 256 * 1024

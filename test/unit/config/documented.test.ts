@@ -10,7 +10,9 @@ function keysOf(schema: unknown): string[] {
 
 it('docs/configuration.md, or the page of a kind, names every key of the schema', () => {
   const schema: unknown = JSON.parse(readFileSync('config/schema.json', 'utf8'))
-  const pages = ['configuration', 'generic', 'jupyterhub'].map((page) => readFileSync(`docs/${page}.md`, 'utf8')).join('\n')
+  const pages = ['configuration', 'generic', 'jupyterhub']
+    .map((page) => readFileSync(`docs/${page}.md`, 'utf8'))
+    .join('\n')
   const keys = [...new Set(keysOf(schema))]
   expect(keys.length).toBeGreaterThan(50)
   expect(keys.filter((key) => !new RegExp(`\\b${key}\\b`).test(pages))).toEqual([])

@@ -118,7 +118,7 @@ describe('a value of its own', () => {
     [{ mode: ['provisioned'] }, 'mode: unknown key `mode` (did you mean `modes`?)'],
     [
       { anything: 1 },
-      'anything: unknown key `anything` (known here: domain, modes, keysUrl, introspection, permissions, receiverOrigins, tolerate, limits)',
+      'anything: unknown key `anything` (known here: domain, modes, keysUrl, introspection, permissions, receiverOrigins, sharedKeyFile, tolerate, limits)',
     ],
   ])('in a pairing %j', (pairing, expected) => {
     expect(problemsOf(minimal({ pairing }))).toEqual([`ocmServers[0].${expected}`])

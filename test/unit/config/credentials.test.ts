@@ -39,3 +39,13 @@ describe('introspection of a pairing', () => {
     expect(problemsOf({ ...minimal({ webapp: { ocmServers: ['b.example.org'] } }), ocmServers })).toEqual([])
   })
 })
+
+describe('sharedKeyFile of a pairing', () => {
+  it('must hold 32 bytes or more', () => {
+    const pairing = { sharedKeyFile: './key' }
+    expect(problemsOf(minimal({ pairing }), { files: { key: 'short' } })).toEqual([
+      'ocmServers[0].sharedKeyFile: holds less than 32 bytes (HS256 needs at least 32, RFC 7518 §3.2)',
+    ])
+    expect(problemsOf(minimal({ pairing }), { files: { key: `${'k'.repeat(32)}\n` } })).toEqual([])
+  })
+})

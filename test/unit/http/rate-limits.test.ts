@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest'
+import { createRateLimits } from '../../../src/http/rate-limits.ts'
+import { createClock, outcomeOf } from '../fixtures.ts'
+
+function setUp() {
+  const clock = createClock()
+  const limits = createRateLimits(clock.now)
+  const take = (key: string, perMinute: number) => outcomeOf(() => limits.take(key, perMinute))
+  /** How many of so many at once are let through. */
+  const burst = async (key: string, perMinute: number, tries: number) => {
+    const outcomes = await Promise.all(Array.from({ length: tries }, () => take(key, perMinute)))
+    return outcomes.filter((outcome) => outcome === 'ok').length
+  }
+  return { clock, limits, take, burst }
+}
+
+describe('a rate limit', () => {
+  it('lets a minute’s worth through at once, then as many as time brings', async () => {
+    const { clock, burst } = setUp()
+    expect(await burst('a', 60, 100)).toBe(60)
+    clock.advance(10)
+    expect(await burst('a', 60, 100)).toBe(10)
+    clock.advance(3600)
+    expect(await burst('a', 60, 100)).toBe(60)
+  })
+
+  it('counts each key by itself', async () => {
+    const { burst } = setUp()
+    expect(await burst('a', 5, 10)).toBe(5)
+    expect(await burst('b', 5, 10)).toBe(5)
+  })
+
+  it('says when the next is free', async () => {
+    const { limits, take, clock } = setUp()
+    for (let nth = 0; nth < 6; nth += 1) await take('a', 6)
+    const error = await Promise.resolve()
+      .then(() => limits.take('a', 6))
+      .catch((thrown) => thrown)
+    expect(error).toMatchObject({ status: 429, reason: 'rate_limited', retryAfterSeconds: 10 })
+    clock.advance(error.retryAfterSeconds)
+    expect(await take('a', 6)).toBe('ok')
+  })
+
+  it('forgets the oldest key when there are too many, so that memory is bounded', async () => {
+    const { limits, take } = setUp()
+    await take('first', 1)
+    expect(await take('first', 1)).toBe('429 rate_limited')
+    for (let nth = 0; nth < 50_000; nth += 1) limits.take(`key ${nth}`, 1)
+    expect(await take('first', 1)).toBe('ok')
+    expect(await take('key 49999', 1)).toBe('429 rate_limited')
+  })
+})
