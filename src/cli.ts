@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { appKinds } from './apps/registry.ts'
 import { checkFiles } from './check.ts'
@@ -6,14 +7,17 @@ import { configJsonSchema } from './config/json-schema.ts'
 import { loadConfig, type Problem } from './config/load.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import { createLog } from './core/events.ts'
+import { systemClock } from './core/time.ts'
 import { startGateway } from './gateway.ts'
 import { generateSigningKey } from './trust/signing-key.ts'
+import { explain } from './why.ts'
 
-const USAGE = `ocm-gateway serve --config FILE     run the gateway
-ocm-gateway check --config FILE     validate the configuration and the files it names
-ocm-gateway keys generate           print a new private signing key (JWK)
-ocm-gateway schema                  print the JSON Schema of the configuration
-ocm-gateway demo [--app jupyterhub] two clouds, this gateway and an app, on this machine
+const USAGE = `ocm-gateway serve --config FILE        run the gateway
+ocm-gateway check --config FILE        validate the configuration and the files it names
+ocm-gateway why --config FILE < TOKEN  explain what the gateway makes of a credential
+ocm-gateway keys generate              print a new private signing key (JWK)
+ocm-gateway schema                     print the JSON Schema of the configuration
+ocm-gateway demo [--app jupyterhub]    two clouds, this gateway and an app, on this machine
 `
 
 const print = (text: string) => void process.stdout.write(`${text}\n`)
@@ -57,6 +61,19 @@ async function check(file: string): Promise<number> {
   return problems.length === 0 ? 0 : 1
 }
 
+async function why(file: string): Promise<number> {
+  const loaded = load(file)
+  if ('problems' in loaded) {
+    for (const problem of loaded.problems) complain(line(problem))
+    return 1
+  }
+  const token = (await text(process.stdin)).trim()
+  if (token === '') return usage('why reads the credential from standard input')
+  const { lines, accepted } = await explain(loaded.config, token, systemClock)
+  for (const each of lines) print(each)
+  return accepted ? 0 : 1
+}
+
 async function demo(app: string): Promise<number> {
   const { runDemo } = await import('./demo/demo.ts')
   if (app !== 'notes' && app !== 'jupyterhub') return usage(`--app is ${app} (must be notes or jupyterhub)`)
@@ -91,8 +108,9 @@ async function main(args: readonly string[]): Promise<number> {
   switch (command) {
     case 'serve':
     case 'check':
+    case 'why':
       if (values.config === undefined) return usage(`${command} needs --config FILE`)
-      return command === 'serve' ? serve(values.config) : check(values.config)
+      return { serve, check, why }[command](values.config)
     case 'keys generate':
       print(generateSigningKey().trimEnd())
       return 0

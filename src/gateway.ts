@@ -29,14 +29,9 @@ import { createRecords } from './shares/records.ts'
 import { openStore } from './store/open.ts'
 import type { Workload } from './store/store.ts'
 import { timed } from './store/timed.ts'
-import { createIntrospectionVerifier } from './trust/credentials/introspection.ts'
-import { createJwtVerifier } from './trust/credentials/jwt.ts'
-import { createCredentials } from './trust/credentials/registry.ts'
-import { createSharedKeyVerifier } from './trust/credentials/shared-key.ts'
-import { createKeys } from './trust/keys.ts'
-import { createPairings } from './trust/pairings.ts'
 import { createSealer } from './trust/sealer.ts'
 import { loadSigningKey } from './trust/signing-key.ts'
+import { createTrust } from './trust/trust.ts'
 
 const SWEEP_MS = 1000
 const HOUSEKEEPING_MS = 60_000
@@ -76,21 +71,16 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const { failuresPerMinute } = server.limits
   const { cookiePrefix } = settings
   const outbound = createOutbound({ insecureLoopback })
-  const pairings = createPairings(ocmServers, { insecureLoopback })
-  const keys = createKeys({ outbound, now, events, insecureLoopback })
-  const credentials = createCredentials([
-    createIntrospectionVerifier({
-      pairings,
-      keys,
-      outbound,
-      signingKey,
-      now,
-      events,
-      takeRate: ({ domain, limits }) => rateLimits.take(`introspection ${domain}`, limits.introspectionsPerMinute),
-    }),
-    createSharedKeyVerifier({ pairings, now }),
-    createJwtVerifier({ pairings, keys, now, events }),
-  ])
+  const { pairings, keys, credentials } = createTrust({
+    ocmServers,
+    insecureLoopback,
+    outbound,
+    signingKey,
+    now,
+    events,
+    takeIntrospection: ({ domain, limits }) =>
+      rateLimits.take(`introspection ${domain}`, limits.introspectionsPerMinute),
+  })
   const grants = createGrants({ records, now })
   const tools = { outbound, store, now, events, signingKey, publicUrl, sealer: createSealer(signingKey.key) }
   const apps = webapps.map((webapp): App => kindOf(webapp.kind).create(webapp as never, tools))

@@ -6,7 +6,7 @@ import { requestOf } from './requests.ts'
 const PROXIES = ['10.0.0.0/8', '2001:db8::/32']
 
 function client(peer: string, forwardedFor: string | undefined, trustedProxies: string[] = PROXIES) {
-  const headers = forwardedFor === undefined ? {} : { 'x-forwarded-for': forwardedFor }
+  const headers: Record<string, string> = forwardedFor === undefined ? {} : { 'x-forwarded-for': forwardedFor }
   return clientOf(requestOf('GET', headers, peer), serverConfig({ trustedProxies }).trustedProxies)
 }
 
