@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** `tests` is what `npm test` runs; `e2e` needs a real JupyterHub and a real Chromium. */
+/** `tests` is what `npm test` runs; the others are slower, and `interop` and `e2e` install the real peers they need. */
 export default defineConfig({
   test: {
     projects: [
@@ -8,9 +8,19 @@ export default defineConfig({
         test: {
           name: 'tests',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/bench/**'],
+          exclude: ['test/e2e/**', 'test/interop/**', 'test/fuzz/**'],
           testTimeout: 30_000,
           hookTimeout: 30_000,
+        },
+      },
+      { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'interop',
+          include: ['test/interop/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
         },
       },
       {

@@ -113,7 +113,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const own = createOwnApp({
     launch,
     integration,
-    session: createSessionRoutes({ authenticate, sessions, cookiePrefix }),
+    session: createSessionRoutes({ authenticate, sessions, cookiePrefix, events }),
     jwks: signingKey.jwks,
     limits: server.limits,
     https: publicUrl.startsWith('https:'),

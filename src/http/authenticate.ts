@@ -43,7 +43,8 @@ export function createAuthenticate({
     let ended: Remainder | undefined
     for (const { name, value } of ours.slice(0, MAX_COOKIES)) {
       if (!name.startsWith(prefix)) continue
-      const found = await sessions.find(hashCookieValue(value))
+      const idHash = hashCookieValue(value)
+      const found = sessions.known(idHash) ?? (await sessions.find(idHash))
       if (found === undefined) continue
       if (!('grant' in found)) {
         ended = found

@@ -64,14 +64,13 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
     throw forbidden('permission_missing', `This share does not include the permission to ${needed}.`)
   }
 
-  /** Everything that is forwarded with a request, or `undefined` when the app has to be started first. */
-  async function rulesFor(
+  /** Everything that is forwarded with a request. */
+  function rulesFor(
     req: IncomingMessage,
     { client, target, scope }: AppRequestContext,
     { session, appCookies }: Authenticated,
+    credentials: Readonly<Record<string, string>>,
   ) {
-    const credentials = session === undefined ? {} : await app.credentials(session)
-    if (credentials === undefined) return undefined
     const mount = app.mount(scope)
     const prefix = (mount.public === mount.upstream ? base : mount.public).slice(0, -1)
     const added =
@@ -105,6 +104,14 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
     }
   }
 
+  /** From now on the end of the session cuts this connection, whatever it is waiting for. */
+  function endWith({ idHash }: Session, connection: ServerResponse | Duplex): void {
+    connection.once(
+      'close',
+      live.add(idHash, () => void connection.destroy()),
+    )
+  }
+
   async function forward(
     req: IncomingMessage,
     res: ServerResponse,
@@ -112,14 +119,15 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
     authenticated: Authenticated,
   ): Promise<void> {
     const { session } = authenticated
-    const rules = await rulesFor(req, context, authenticated)
-    if (rules === undefined) return startFirst(req, res, context.scope)
+    const credentials = session === undefined ? {} : await app.credentials(session)
+    if (credentials === undefined) return startFirst(req, res, context.scope)
+    if (res.closed) return
     if (session !== undefined) {
       const done = live.add(session.idHash, () => res.destroy())
-      res.once('close', done)
+      res.on('close', done)
     }
     const startedAt = performance.now()
-    const status = await upstream.request(req, res, rules)
+    const status = await upstream.request(req, res, rulesFor(req, context, authenticated, credentials))
     events.proxied({ webapp: webapp.name, code: status, seconds: (performance.now() - startedAt) / 1000 })
   }
 
@@ -131,6 +139,7 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
       const authenticated = await authenticate(req, site, context.scope)
       const { session, ended } = authenticated
       if (session === undefined) return this.withoutSession(req, res, context, ended)
+      endWith(session, res)
       authorize(req, session, context.target, false)
       await sessions.used(session)
       await forward(req, res, context, authenticated)
@@ -155,15 +164,14 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
       const authenticated = await authenticate(req, site, context.scope)
       const { session, ended } = authenticated
       if (session === undefined) throw noSession(ended)
+      endWith(session, socket)
       authorize(req, session, context.target, true)
       await sessions.used(session)
-      const rules = await rulesFor(req, context, authenticated)
-      if (rules === undefined) throw unavailable('app_not_started', 'The application has to be started first.')
+      const credentials = await app.credentials(session)
+      if (credentials === undefined) throw unavailable('app_not_started', 'The application has to be started first.')
       if (socket.destroyed) return
-      const done = live.add(session.idHash, () => socket.destroy())
-      socket.once('close', done)
       sockets.upgrade(req, socket, head, {
-        ...rules,
+        ...rulesFor(req, context, authenticated, credentials),
         onOpen: () => {
           events.webSocketOpened({ webapp: webapp.name })
           socket.once('close', () => events.webSocketClosed({ webapp: webapp.name }))

@@ -63,7 +63,7 @@ export function createPublicHandlers(front: () => Front, events: Events) {
     return proxying
   }
 
-  async function answer(req: IncomingMessage, res: ServerResponse, requestId: string): Promise<void> {
+  function answer(req: IncomingMessage, res: ServerResponse, requestId: string): Promise<void> | void {
     const arrival = arrive(req, requestId)
     const { place } = arrival
     if (place.kind === 'own') return answerOurselves(req, res, arrival, place)
@@ -120,13 +120,15 @@ export function createPublicHandlers(front: () => Front, events: Events) {
       })
   }
 
-  const onRequest: RequestListener = (req, res) => {
+  const onRequest: RequestListener = async (req, res) => {
     const requestId = newRequestId()
-    answer(req, res, requestId).catch((thrown: unknown) => {
+    try {
+      await answer(req, res, requestId)
+    } catch (thrown) {
       const error = asGatewayError(thrown)
       reportRefusal(error, req, requestId)
       refuse(req, res, error, requestId)
-    })
+    }
   }
 
   const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {

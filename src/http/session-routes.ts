@@ -1,10 +1,11 @@
 import type { Request, RequestHandler, Response } from 'express'
 import { asGatewayError, type GatewayError, notFound, unauthorized } from '../core/errors.ts'
+import type { Events } from '../core/events.ts'
 import { clearCookie, cookieName } from '../sessions/cookie.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Authenticate, Authenticated } from './authenticate.ts'
-import { contextOf } from './context.ts'
+import { contextOf, decisionOf } from './context.ts'
 import { checkSameOrigin, isNavigation } from './cross-site.ts'
 import { endingOf, expiredPage } from './pages/message-page.ts'
 import { startingPage } from './pages/starting-page.ts'
@@ -17,10 +18,11 @@ export interface SessionRouteParts {
   readonly authenticate: Authenticate
   readonly sessions: Sessions
   readonly cookiePrefix: string
+  readonly events: Events
 }
 
 /** The pages and endpoints of one session, below `S.ocm/`, and the page that an ended one lands on. */
-export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: SessionRouteParts) {
+export function createSessionRoutes({ authenticate, sessions, cookiePrefix, events }: SessionRouteParts) {
   async function enter(req: Request): Promise<Authenticated & { site: Site }> {
     const context = contextOf(req)
     const { site, scope } = context.place
@@ -59,11 +61,22 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix }: Se
     } catch (error) {
       const { session: live } = await enter(req)
       if (live === undefined) send('ended', {})
-      else send('failed', { message: asGatewayError(error).message })
+      else send('failed', reportFailure(req, live, asGatewayError(error)))
     } finally {
       clearInterval(keepalive)
       res.end()
     }
+  }
+
+  /** The request number that people are shown leads to the reason in the log. */
+  function reportFailure(req: Request, { grant }: Session, error: GatewayError) {
+    const { requestId } = contextOf(req)
+    const { senderDomain, shareId } = grant
+    const { reason, status, message, detail, cause } = error
+    if (status === 500) events.unexpected({ requestId, where: 'starting', err: cause ?? error })
+    const decision = { ...decisionOf(contextOf(req)), senderDomain, shareId }
+    events.requestRefused({ ...decision, method: req.method, reason, status, message, detail })
+    return { message, requestId }
   }
 
   const logout: RequestHandler = async (req, res) => {

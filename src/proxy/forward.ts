@@ -62,6 +62,9 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
+/** A reason phrase that Node sends; it has no meaning, so that any other is left out (RFC 9112 §4). */
+const SENDABLE_REASON = /^[\t\x20-\x7e]*$/
+
 /** One exchange with the app, written to the client as it comes. */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #res: ServerResponse
@@ -93,15 +96,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#res.closed) this.#clientGone()
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-    message?: string,
-  ): void {
+  onResponseStart(_controller: unknown, status: number, headers: IncomingHttpHeaders, message = ''): void {
     if (status < 200) return
-    const raw = ((controller.rawHeaders ?? []) as Buffer[]).map((field) => field.toString('latin1'))
-    this.#res.writeHead(status, message, this.#responseHeaders(raw))
+    this.#res.writeHead(status, SENDABLE_REASON.test(message) ? message : '', this.#responseHeaders(flat(headers)))
     this.#missing = Number(headers['content-length'])
     this.#silent = true
     // Node holds the headers back for the first bytes of the body, which an event stream may send much later.
@@ -145,6 +142,17 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
+/** name, value, name, value; the values of one name stay separate lines. */
+function flat(headers: IncomingHttpHeaders): string[] {
+  const list: string[] = []
+  for (const name in headers) {
+    const value = headers[name]
+    if (typeof value === 'string') list.push(name, value)
+    else for (const each of value ?? []) list.push(name, each)
+  }
+  return list
+}
+
 /** A transport error of the app’s side as what the person should know. */
 export function failure(error: Error): GatewayError {
   const code = (error as NodeJS.ErrnoException).code ?? ''
@@ -153,6 +161,8 @@ export function failure(error: Error): GatewayError {
     return gatewayTimeout('upstream_timeout', 'The application did not answer in time.', details)
   return badGateway('upstream_unreachable', 'The application does not answer.', details)
 }
+
+const LINGER_MS = 1000
 
 /** An HTTP answer in place of an upgrade; the connection ends with it. */
 export function refuseUpgrade(
@@ -166,4 +176,7 @@ export function refuseUpgrade(
   socket.end(
     `HTTP/1.1 ${status} Refused\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
   )
+  // A client that still sends would lose the answer to a reset; one that does not hang up is not waited for.
+  socket.resume()
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }

@@ -53,6 +53,8 @@ export function createWebSocketUpstream({ url, timeouts }: UpstreamOptions) {
       if (handshake === undefined) return void socket.destroy()
       for (const header of proxyReq.getRawHeaderNames()) proxyReq.removeHeader(header)
       setHeaders(proxyReq, handshake.headers)
+      // Also a session that ends meanwhile: its handshake must not become a WebSocket that nobody holds.
+      socket.once('close', () => proxyReq.destroy())
       proxyReq.prependOnceListener('upgrade', (res, appSocket) => {
         if (!isAccepted(res, req)) {
           appSocket.destroy()
@@ -75,8 +77,9 @@ export function createWebSocketUpstream({ url, timeouts }: UpstreamOptions) {
         )
       })
     })
-    server.on('error', (error, req) => {
-      if (req !== undefined) handshakes.get(req)?.onFailure(failure(error))
+    server.on('error', (error, req, client) => {
+      const clientGone = client !== undefined && 'destroyed' in client && client.destroyed
+      if (req !== undefined && !clientGone) handshakes.get(req)?.onFailure(failure(error))
     })
   }
 

@@ -172,10 +172,11 @@ export function createSessions(
       return { session, cookieValue }
     },
 
+    /** The live session behind a cookie value when it was found a moment ago; else `find` tells. */
+    known: (idHash: string): Session | undefined => cache.get(idHash),
+
     /** The live session or the remainder behind a cookie value; ends it when its time has come. */
     async find(idHash: string): Promise<Session | Remainder | undefined> {
-      const known = cache.get(idHash)
-      if (known !== undefined) return known
       const read = cache.reading()
       const row = await store.sessions.get(idHash)
       if (row === undefined) return undefined
@@ -188,11 +189,12 @@ export function createSessions(
     },
 
     /** Says that the session was used now. Written seldom: after a tenth of the idle timeout, and when the hard limit is reached. */
-    async used(session: Session): Promise<void> {
+    used(session: Session): Promise<void> | undefined {
       const deadline = deadlineOf(session.expiresAt)
       const gained = deadline - session.deadline
       const last = gained > 0 && deadline === session.expiresAt
-      if (last || gained > config().idleTimeout * TOUCH_AFTER_SHARE_OF_IDLE) await touch(session.idHash, deadline)
+      const due = last || gained > config().idleTimeout * TOUCH_AFTER_SHARE_OF_IDLE
+      return due ? touch(session.idHash, deadline) : undefined
     },
 
     end,
@@ -245,10 +247,11 @@ export function createSessions(
 
     /** Ends what is past its deadline. Called every second, so that an expiry cuts its connections within two. */
     async sweep(): Promise<void> {
-      for (const row of await store.sessions.due(now(), DUE_BATCH)) {
-        const session = sessionOf(row)
-        await end(session, timeReason(session))
-      }
+      let due: readonly SessionRow[]
+      do {
+        due = await store.sessions.due(now(), DUE_BATCH)
+        for (const session of due.map(sessionOf)) await end(session, timeReason(session))
+      } while (due.length === DUE_BATCH)
     },
 
     /** A session with an open connection is not idle. Called a few times per idle timeout. */

@@ -184,6 +184,15 @@ describe('what the browser receives', () => {
     )
   })
 
+  it('headers byte for byte, also beyond ASCII', async () => {
+    const disposition = 'attachment; filename="\xdcbersicht \xe2\x9c\x93.txt"'
+    scene.app.answer('/notes/file', (_req, res) => {
+      const head = `HTTP/1.1 200 OK\r\nContent-Disposition: ${disposition}\r\nContent-Length: 0\r\n\r\n`
+      res.socket?.end(Buffer.from(head, 'latin1'))
+    })
+    expect((await scene.visit('/notes/file', opened)).header('content-disposition')).toBe(disposition)
+  })
+
   it('with a stripped path: Location and cookie paths with the prefix put back', async () => {
     const deep = await openAt('deep')
     scene.app.answer('/login', (_req, res) => {

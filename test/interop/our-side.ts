@@ -96,7 +96,8 @@ export async function startOurSide() {
     /** A POST signed with the gateway’s key; `sent` may replace the body that was signed. */
     async post(target: string, body: string, sent = body) {
       const signed = signRequest({ method: 'POST', url: target, body: Buffer.from(body) }, signingKey, systemClock())
-      const { 'content-length': _, ...headers } = { ...signed, 'content-type': 'application/json' }
+      const headers = new Headers({ ...signed, 'content-type': 'application/json' })
+      headers.delete('content-length')
       const response = await fetch(target, { method: 'POST', headers, body: sent })
       return { status: response.status, text: await response.text() }
     },

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, inject } from 'vitest'
 import type { Appearance } from './report.ts'
 
+const ROOT = join(import.meta.dirname, '../..')
 /** Where what was downloaded and built stays from run to run. */
-export const CACHE = join(import.meta.dirname, '../../.cache/interop')
+export const CACHE = join(ROOT, '.cache/interop')
 
 const OBTAIN_MS = 900_000
 const COMMAND_MS = 840_000
@@ -49,6 +50,12 @@ export function usePeer<T extends Peer>(name: string, obtain: () => Promise<T>):
     if (peer === undefined) throw new Error(`${name} is not running`)
     return peer
   }
+}
+
+/** `name version` of an installed npm package. */
+export function npmPackage(name: string): string {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'node_modules', name, 'package.json'), 'utf8'))
+  return `${name} ${version}`
 }
 
 /** Test files run in processes of their own: each leaves a note for the report. */

@@ -14,7 +14,7 @@ const HEADINGS: Record<number, string> = {
   400: 'That request could not be understood',
   401: 'Please open the share again',
   403: 'This is not allowed',
-  404: 'There is nothing here',
+  404: 'There is nothing at this address',
   410: 'This share has ended',
   413: 'That is too much data',
   429: 'A little slower, please',
@@ -23,12 +23,14 @@ const HEADINGS: Record<number, string> = {
   504: 'The application takes too long',
 }
 
+const ASK_OWNER = 'Ask the person who shared it with you whether they want to share it again.'
+
 const NEXT_STEPS: Record<number, string> = {
   400: 'Go back to your cloud and open the share from there.',
   401: 'Go back to your cloud and open the share from there: that gives you a fresh link.',
   403: 'If you think you should have access, ask the person who shared it with you.',
   404: 'If you came here from a share, its owner may have removed it. Ask the person who shared it with you.',
-  410: 'Ask the person who shared it with you whether they want to share it again.',
+  410: ASK_OWNER,
   429: 'Wait a minute, then open the share again from your cloud.',
   500: 'Try again in a moment. If it stays like this, tell your support the request number below.',
   502: 'It may be restarting. Try again in a minute. If it stays like this, tell your support the request number below.',
@@ -50,10 +52,14 @@ export function errorPage({ status, message }: Pick<GatewayError, 'status' | 'me
   )
 }
 
-const ENDINGS: Record<string, { heading: string; text: string }> = {
+/** Where nothing else is said, people are told to open the share again. */
+interface Ending extends Pick<Message, 'heading' | 'text'>, Partial<Pick<Message, 'next' | 'icon'>> {}
+
+const ENDINGS: Record<string, Ending> = {
   revoked: {
     heading: 'This share was revoked',
     text: 'Its owner has stopped sharing it with you, so the application was closed.',
+    next: ASK_OWNER,
   },
   replaced: {
     heading: 'This share was changed',
@@ -62,6 +68,7 @@ const ENDINGS: Record<string, { heading: string; text: string }> = {
   unpaired: {
     heading: 'This share is no longer served here',
     text: 'The cloud it comes from is no longer connected to this gateway.',
+    next: 'Ask the person who shared it with you whether there is another way.',
   },
   expired: {
     heading: 'Your time with this share is over',
@@ -72,20 +79,23 @@ const ENDINGS: Record<string, { heading: string; text: string }> = {
   closed: { heading: 'The application was closed', text: 'Your cloud has asked for it.' },
 }
 
-const NEVER_OPENED = {
+const NEVER_OPENED: Ending = {
+  icon: 'info',
   heading: 'There is no open share in this tab',
   text: 'A share opens inside your cloud, or in the one tab that your cloud opened for it. Links out of it do not work on their own.',
 }
 
 /** Why a session ended, in words for people. `reason` may come from outside: only known ones are told. */
-export function endingOf(reason: string | undefined): { readonly heading: string; readonly text: string } {
+export function endingOf(reason: string | undefined): Ending {
   return (Object.hasOwn(ENDINGS, reason ?? '') ? ENDINGS[reason ?? ''] : undefined) ?? NEVER_OPENED
 }
 
 /** The page that an ended session lands on. */
 export function expiredPage(reason: string | undefined, setting: Setting): Page {
-  const { heading, text } = endingOf(reason)
-  return messagePage({ heading, icon: 'clock', text, next: 'To go on, open the share again from your cloud.' }, setting)
+  return messagePage(
+    { icon: 'clock', next: 'To go on, open the share again from your cloud.', ...endingOf(reason) },
+    setting,
+  )
 }
 
 /** The page at the launch address for a plain visit: people get here when a share came without a secret. */
@@ -112,7 +122,7 @@ function messagePage({ heading, icon, text, next }: Message, { requestId, return
   const body: Html = html`
 ${mark(icon, icon === 'alert' ? 'warn' : 'accent')}
 <h1>${heading}</h1>
-<p>${text}</p>
+${text !== `${heading}.` && html`<p>${text}</p>`}
 <p class="soft">${next}</p>
 ${returnUri !== undefined && html`<div class="actions"><a class="button" href="${returnUri}">Back to your cloud</a></div>`}
 <footer>Request <code>${requestId}</code></footer>`

@@ -8,12 +8,13 @@ const bar = document.querySelector('progress'), message = document.getElementByI
 const waiting = document.getElementById('waiting'), failed = document.getElementById('failed')
 const retry = document.getElementById('retry'), why = document.getElementById('why')
 const events = new EventSource('starting/events')
-const fail = (text) => {
+const fail = ({ message, requestId }) => {
   events.close()
   waiting.hidden = true
   failed.hidden = false
   document.title = document.querySelector('#failed h1').textContent
-  why.textContent = text
+  why.textContent = message
+  if (requestId) document.querySelector('footer code').textContent = requestId
   retry.focus()
 }
 events.addEventListener('progress', ({ data }) => {
@@ -26,13 +27,13 @@ events.addEventListener('ready', ({ data }) => {
   bar.value = 100
   location.replace(JSON.parse(data).location)
 })
-events.addEventListener('failed', ({ data }) => fail(JSON.parse(data).message))
+events.addEventListener('failed', ({ data }) => fail(JSON.parse(data)))
 events.addEventListener('ended', () => {
   events.close()
   location.reload()
 })
 events.addEventListener('error', () => {
-  if (events.readyState === EventSource.CLOSED) fail('The connection to the gateway was lost.')
+  if (events.readyState === EventSource.CLOSED) fail({ message: 'The connection to the gateway was lost.' })
 })
 retry.addEventListener('click', () => location.reload())
 `

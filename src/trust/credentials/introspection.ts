@@ -9,6 +9,7 @@ import {
   type CustomFetch,
   customFetch,
   modifyAssertion,
+  None,
   PrivateKeyJwt,
   tokenIntrospection,
 } from 'openid-client'
@@ -32,6 +33,8 @@ const POSITIVE_SECONDS = 300
 const NEGATIVE_SECONDS = 10
 const MAX_CACHED = 20_000
 const RETRY_SECONDS = 10
+/** A server that can sign its answers does so when it is asked to (RFC 9701 §4). */
+const ACCEPT = 'application/token-introspection+jwt, application/json;q=0.9'
 
 type Introspection = NonNullable<Pairing['introspection']>
 
@@ -132,15 +135,16 @@ export function createIntrospectionVerifier({
   }
 
   /** How the request says who asks; `http-signature` and `bearer` are added when it is sent. */
-  async function authenticationOf({ auth, clientSecretFile }: Introspection): Promise<ClientAuth> {
+  async function authenticationOf({ auth, clientId, clientSecretFile, url }: Introspection): Promise<ClientAuth> {
     const secret = clientSecretFile?.reveal() ?? ''
     if (auth === 'client_secret_basic') return ClientSecretBasic(secret)
     if (auth === 'client_secret_post') return ClientSecretPost(secret)
+    if (auth === 'none' && clientId !== undefined) return None()
     if (auth !== 'private_key_jwt') return () => {}
     const key = await importJWK(signingKey.key.export({ format: 'jwk' }) as JWK, 'EdDSA')
     return PrivateKeyJwt(
       { key: key as Exclude<typeof key, Uint8Array>, kid: signingKey.keyid },
-      { [modifyAssertion]: namedAsInJwks },
+      { [modifyAssertion]: (header, payload) => addressAssertion(header, payload, url) },
     )
   }
 
@@ -149,7 +153,7 @@ export function createIntrospectionVerifier({
       const bytes = Buffer.from(String(body))
       const extra = auth === 'http-signature' ? signRequest({ method, url, body: bytes }, signingKey, now()) : {}
       const bearer = auth === 'bearer' ? { authorization: `Bearer ${clientSecretFile?.reveal()}` } : {}
-      const all = { ...Object.fromEntries(new Headers(headers)), ...extra, ...bearer }
+      const all = { ...Object.fromEntries(new Headers(headers)), accept: ACCEPT, ...extra, ...bearer }
       const limits = { timeoutSeconds: TIMEOUT_SECONDS, maxBytes: MAX_BYTES, operatorNamed: true }
       const response = await outbound.request(url, { method, headers: all, body: bytes }, limits)
       const type = response.headers.get('content-type') ?? ''
@@ -205,9 +209,13 @@ export function createIntrospectionVerifier({
   }
 }
 
-/** Our JWKS says `EdDSA`, which more servers know than the newer name `Ed25519` (RFC 9864). */
-function namedAsInJwks(header: Record<string, unknown>): void {
+/**
+ * Our JWKS says `EdDSA`, which more servers know than the newer name `Ed25519` (RFC 9864). The audience is the endpoint
+ * itself (RFC 7523 §3): the operator gave its address, while the issuer behind it may have another name (Keycloak’s has a path).
+ */
+function addressAssertion(header: Record<string, unknown>, payload: Record<string, unknown>, url: string): void {
   header.alg = 'EdDSA'
+  payload.aud = url
 }
 
 /** What went wrong, without what the endpoint sent: it may quote the credential. */

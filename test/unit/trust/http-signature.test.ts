@@ -87,7 +87,7 @@ describe('a signature as OCM asks for it', () => {
   it('stands beside signatures that are not OCM’s', async () => {
     const { message, body } = signedRequest(GOOD)
     const joined = withHeaders(message, {
-      'signature-input': `proxy=("@status");created=1;tag="other", ${headerOf(message, 'signature-input')}`,
+      'signature-input': `proxy=("@status");created=1;tag="a, ocm=b", ${headerOf(message, 'signature-input')}`,
       signature: `proxy=:AAAA:, ${headerOf(message, 'signature')}`,
     })
     expect(await tried(joined, body)).toEqual(['ok', 1])
