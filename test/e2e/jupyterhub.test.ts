@@ -141,7 +141,7 @@ describe('a notebook that Alice shares with Bob, in an iframe of his cloud', () 
     const frame = await open(bob, NOTEBOOK)
     await frame.getByRole('heading', { name: 'The application did not start' }).waitFor()
     await frame.getByText('The notebook server did not start: ').waitFor()
-    const requestId = await frame.locator('footer code').innerText()
+    const requestId = await frame.locator('footer code').textContent()
     await scene.gateway.event('request.refused', (event) => event.requestId === requestId)
     await shotInBothSchemes(bob, 'starting-failed')
 

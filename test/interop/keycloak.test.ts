@@ -14,7 +14,14 @@ afterAll(() => us.stop())
 const keycloak = usePeer(`Keycloak ${KEYCLOAK}`, () =>
   startKeycloak({
     users: [
-      { id: 'alice', email: 'alice@example.org', firstName: 'Alice', lastName: 'A', enabled: true, ...credentials(ALICE) },
+      {
+        id: 'alice',
+        email: 'alice@example.org',
+        firstName: 'Alice',
+        lastName: 'A',
+        enabled: true,
+        ...credentials(ALICE),
+      },
     ],
     clients: [
       { clientId: 'with-secret', secret: SECRET },
@@ -32,13 +39,18 @@ function keysAt(url: string) {
 }
 
 const asker = (introspection: Record<string, unknown>, secret?: string) =>
-  us.asker(keycloak().authority, { introspection: { url: keycloak().introspectionUrl, ...introspection }, ...(secret && { secret }) })
+  us.asker(keycloak().authority, {
+    introspection: { url: keycloak().introspectionUrl, ...introspection },
+    ...(secret && { secret }),
+  })
 
 describe('x', () => {
   it.each([['client_secret_basic'], ['client_secret_post']])('%s', async (auth) => {
     const ask = asker({ auth, clientId: 'with-secret' }, SECRET)
     expect(await outcomeOf(() => ask('unknown'))).toBe('401 credential_inactive')
-    expect(await outcomeOf(() => asker({ auth, clientId: 'with-secret' }, 'wrong')('unknown'))).toBe('503 introspection_unavailable')
+    expect(await outcomeOf(() => asker({ auth, clientId: 'with-secret' }, 'wrong')('unknown'))).toBe(
+      '503 introspection_unavailable',
+    )
   })
   it('key', async () => {
     const ask = asker({ auth: 'private_key_jwt', clientId: 'with-key' })

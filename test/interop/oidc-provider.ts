@@ -8,7 +8,6 @@ export type ClientMetadata = Readonly<Record<string, unknown>> & { readonly clie
 
 export interface OidcProvider extends Peer {
   readonly authority: string
-  readonly issuer: string
   readonly introspectionUrl: string
   readonly jwksUrl: string
   /** An opaque access token, and what its introspection says besides: `sub`, `aud` and whatever `claims` add. */
@@ -30,7 +29,7 @@ const RESOURCE = 'urn:ocm:share'
 const SCOPE = 'share'
 
 /**
- * An authorization server in this process, whose issuer is its origin: `http://localhost:<port>`.
+ * An authorization server in this process: plain http on loopback, but its issuer says https, as behind a proxy.
  *
  * @param signedAnswers whether it signs what it says of a token for those who ask for that (RFC 9701)
  */
@@ -40,10 +39,12 @@ export async function startOidcProvider(
 ): Promise<OidcProvider> {
   const port = await freePort()
   const authority = `localhost:${port}`
-  const issuer = `http://${authority}`
+  const url = `http://${authority}`
+  const issuer = `https://${authority}`
   let claims: { aud: string } & Record<string, unknown> = { aud: '' }
   const provider = new Provider(issuer, {
     clients: [SHARE, ...clients] as never,
+    fetch: fromLoopbackToo,
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     jwks: { keys: [signingJwk(`${issuer}/ocm#1`)] } as never,
     scopes: [SCOPE],
@@ -66,7 +67,7 @@ export async function startOidcProvider(
   async function post(path: string, fields: Record<string, string>): Promise<Record<string, unknown>> {
     const { client_id, client_secret } = SHARE
     const body = new URLSearchParams({ client_id, client_secret, ...fields })
-    const response = await fetch(`${issuer}${path}`, { method: 'POST', body })
+    const response = await fetch(`${url}${path}`, { method: 'POST', body })
     const text = await response.text()
     if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`)
     return text === '' ? {} : JSON.parse(text)
@@ -74,9 +75,8 @@ export async function startOidcProvider(
 
   return {
     authority,
-    issuer,
-    introspectionUrl: `${issuer}/token/introspection`,
-    jwksUrl: `${issuer}/jwks`,
+    introspectionUrl: `${url}/token/introspection`,
+    jwksUrl: `${url}/jwks`,
     async issue(next) {
       claims = next
       const { access_token } = await post('/token', { grant_type: 'client_credentials', scope: SCOPE })
@@ -87,6 +87,11 @@ export async function startOidcProvider(
     },
     stop: () => close(server),
   }
+}
+
+/** Its own fetch refuses loopback addresses, where our keys are. */
+function fromLoopbackToo(url: string | URL | Request, options: RequestInit = {}): Promise<Response> {
+  return fetch(url, { ...options, dispatcher: undefined } as RequestInit)
 }
 
 function signingJwk(kid: string) {

@@ -37,7 +37,10 @@ export type OurSide = Awaited<ReturnType<typeof startOurSide>>
  */
 export async function startOurSide() {
   const received: Received[] = []
-  let answer: (received: Received) => Promise<{ status: number; body: unknown }> = async () => ({ status: 201, body: {} })
+  let answer: (received: Received) => Promise<{ status: number; body: unknown }> = async () => ({
+    status: 201,
+    body: {},
+  })
   const { server, port } = await listen((req, res) => void serve(req, res), 0)
   const authority = `localhost:${port}`
   const url = `http://${authority}`

@@ -39,7 +39,10 @@ export function usePeer<T extends Peer>(name: string, obtain: () => Promise<T>):
     } catch (error) {
       if (!(error instanceof PeerMissing)) throw error
       missing = `${name} cannot be had here: ${error.message}`
-      appeared({ peer: name, outcome: `MISSING (its tests ${process.env.CI ? 'fail' : 'are skipped'}): ${error.message}` })
+      appeared({
+        peer: name,
+        outcome: `MISSING (its tests ${process.env.CI ? 'fail' : 'are skipped'}): ${error.message}`,
+      })
       if (process.env.CI) throw new Error(missing)
     }
   }, OBTAIN_MS)

@@ -164,6 +164,13 @@ describe('refused before any key is looked for', () => {
     expect(await tried(message, good.body)).toEqual([`401 ${reason}`, 0])
   })
 
+  it('the Cavage draft is told apart, so that its sender knows what to do', async () => {
+    const cavage = 'keyId="https://cloud.example.org/ocm#signature",algorithm="rsa-sha512",signature="AAAA"'
+    for (const message of [withHeaders(inputs(undefined), { signature: cavage }), signatures(cavage)]) {
+      await expect(verifier().verify(message, good.body)).rejects.toThrow(/older Cavage draft; RFC 9421 is needed/)
+    }
+  })
+
   it.each([
     ['no created', 'signature_created', params(`;keyid="${KEYID}";tag="ocm"`)],
     ['created as a decimal', 'signature_created', created(`${START}.5`)],
