@@ -120,7 +120,10 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
     events,
   })
   const proxying = new Map(
-    sites.map((site) => [site.app.webapp.name, createProxying(site, { authenticate, sessions, live, events })]),
+    sites.map((site) => [
+      site.app.webapp.name,
+      createProxying(site, { authenticate, sessions, live, events, cookiePrefix }),
+    ]),
   )
   const { trustedProxies, limits } = server
   const front: Front = { places, own, proxying, trustedProxies, requestTimeout: limits.requestTimeout }

@@ -110,6 +110,8 @@ export interface AppTools {
 /** A kind: one folder, one line in the registry. `create` gets what its own `options` made of the configuration. */
 export interface AppKind<Options> {
   readonly kind: string
+  /** It manages what is at its upstream as a whole, so that two webapps must not share one. */
+  readonly ownsUpstream?: boolean
   readonly options: (fields: Fields) => z.ZodType
   create(webapp: Webapp<Options>, tools: AppTools): App
 }

@@ -24,6 +24,7 @@ export function crossCheck(document: unknown, kinds: readonly KindSchema[], fiel
   checkIntrospection(sketch, problem)
   checkPlaces(sketch, problem)
   checkUpstreams(sketch, document, problem)
+  checkOwners(sketch, kinds, problem)
   findSharedHosts(sketch, (path, message) => warnings.push({ path, message }))
   return { problems, warnings }
 }
@@ -183,6 +184,8 @@ interface Claim extends Place {
   readonly mayShare: (taken: Place) => boolean
 }
 
+const INTEGRATION_OPERATIONS = ['shares', 'revoke', 'close']
+
 /** Every path is answered by one thing only: the gateway's own endpoints, one webapp, or one launch alias. */
 function checkPlaces({ server, webapps }: Sketch, problem: Report) {
   const taken = ownPlaces(server)
@@ -219,9 +222,14 @@ function aliasClaims({ publicUrl, launchAliases }: Sketch['webapps'][number], in
     if (alias === undefined) return []
     const at = ['webapps', index, 'launchAliases', entry]
     const path = `${alias}/`
-    // Inside its own webapp an alias is answered before the app, as it is meant to be.
+    // Inside its own webapp an alias is answered before the app, as it is meant to be; and the Integration API is a few
+    // paths only, among which clouds paired with older hub packages launch too.
     const mayShare = (taken: Place) =>
-      taken.kind === 'webapp' && base.startsWith(taken.path) && path !== taken.path && path.startsWith(taken.path)
+      path !== taken.path &&
+      path.startsWith(taken.path) &&
+      (taken.kind === 'own'
+        ? !INTEGRATION_OPERATIONS.some((operation) => path.startsWith(`${taken.path}${operation}/`))
+        : taken.kind === 'webapp' && base.startsWith(taken.path))
     return [{ host, path, what: formatPath(at), kind: 'alias', at, mayShare }]
   })
 }
@@ -242,6 +250,20 @@ function checkUpstreams({ webapps }: Sketch, document: unknown, problem: Report)
       `has the path ${theirs} where publicUrl has ${ours} (write ${same}, or use kind generic with stripPath: true)`,
     )
   }
+}
+
+/** A kind that sweeps its upstream of what it does not know would sweep away what another webapp started there. */
+function checkOwners({ webapps }: Sketch, kinds: readonly KindSchema[], problem: Report) {
+  const owning = new Set(kinds.filter(({ ownsUpstream }) => ownsUpstream).map(({ kind }) => kind))
+  const upstreams = webapps.map(({ kind, upstream }) =>
+    kind && upstream && owning.has(kind) ? new URL(upstream).href : undefined,
+  )
+  forRepeated(upstreams, (index, first) =>
+    problem(
+      ['webapps', index, 'upstream'],
+      `is the upstream of webapps[${first}] too (each needs one of its own, or make them one webapp)`,
+    ),
+  )
 }
 
 function findSharedHosts({ webapps }: Sketch, warn: Report) {

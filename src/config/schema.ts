@@ -16,6 +16,8 @@ export interface ConfigSources {
 /** An app kind as the configuration sees it: its name, and the schema of the options under that name. */
 export interface KindSchema {
   readonly kind: string
+  /** It manages what is at its upstream as a whole, so that two webapps must not share one. */
+  readonly ownsUpstream?: boolean
   readonly options: (fields: Fields) => z.ZodType
 }
 
@@ -137,7 +139,7 @@ const absolutePath = text('a path such as /ocm, without a slash at the end and w
 const RESERVED_HEADER =
   /^(?:x-ocm-.*|x-forwarded-.*|forwarded|host|connection|content-length|transfer-encoding|upgrade|te|trailer|keep-alive)$/i
 
-const headerName = text('a header name without spaces or underscores', /^[A-Za-z0-9!#$%&'*+.^|~-]{1,100}$/).refine(
+const headerName = text('a header name without spaces, dots or underscores', /^[A-Za-z0-9!#$%&'*+^|~-]{1,100}$/).refine(
   (name) => !RESERVED_HEADER.test(name),
   { error: 'must not be a header that the gateway sets itself' },
 )

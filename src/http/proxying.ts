@@ -24,6 +24,7 @@ export interface ProxyingParts {
   readonly sessions: Sessions
   readonly live: LiveConnections
   readonly events: Events
+  readonly cookiePrefix: string
 }
 
 /** A request for an app, as the server found it. */
@@ -39,7 +40,7 @@ export type Proxying = ReturnType<typeof createProxying>
 const NOBODY: Authenticated = { session: undefined, ended: undefined, appCookies: '' }
 
 /** Requests and WebSockets of one webapp: session → permission → headers → forward. */
-export function createProxying(site: Site, { authenticate, sessions, live, events }: ProxyingParts) {
+export function createProxying(site: Site, { authenticate, sessions, live, events, cookiePrefix }: ProxyingParts) {
   const { app, base, origin } = site
   const { webapp, forwarding: policy } = app
   const options = { url: webapp.upstream, timeouts: webapp.timeouts }
@@ -97,6 +98,7 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
           base,
           upstreamOrigins,
           publicOrigin: origin,
+          cookiePrefix,
           frameAncestors: session === undefined ? [] : frameSources(req, session),
           framed: session?.framed ?? false,
           endedPage,

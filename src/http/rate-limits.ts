@@ -16,7 +16,7 @@ export function createRateLimits(now: Clock) {
       const tokens = Math.min(perMinute, (held?.tokens ?? perMinute) + ((now() - (held?.at ?? now())) * perMinute) / 60)
       buckets.delete(key)
       if (buckets.size >= MAX_KEYS) buckets.delete(buckets.keys().next().value ?? '')
-      buckets.set(key, { tokens: Math.max(0, tokens - 1), at: now() })
+      buckets.set(key, { tokens: tokens >= 1 ? tokens - 1 : tokens, at: now() })
       if (tokens >= 1) return
       const retryAfterSeconds = Math.ceil(((1 - tokens) * 60) / perMinute)
       throw tooManyRequests('rate_limited', 'Too many requests. Wait a moment and try again.', { retryAfterSeconds })

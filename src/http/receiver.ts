@@ -24,10 +24,11 @@ export function frameAncestorsOf(receiver: Receiver, { webapp }: Share): readonl
 
 /**
  * Whether an `expired_session_redirect_uri` leads to the Receiving Server, so that it is no open redirect: an absolute URL
- * whose origin is one of the receiver’s, without userinfo, and without anything that two URL parsers read differently.
+ * whose origin is one of the receiver’s, of printable ASCII, without userinfo, and without anything that two URL parsers
+ * read differently.
  */
 export function isReceiverUri(uri: string, { origins }: Receiver): boolean {
-  if (uri.length > 2048 || !/^https?:\/\/[^\s\\@]+$/i.test(uri) || !URL.canParse(uri)) return false
+  if (uri.length > 2048 || !/^https?:\/\/[!-?A-[\]-~]+$/i.test(uri) || !URL.canParse(uri)) return false
   const { protocol, host, username, password } = new URL(uri)
   const authority = canonicalAuthority(host)
   return username + password === '' && authority !== undefined && origins.includes(`${protocol}//${authority}`)

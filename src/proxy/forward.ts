@@ -3,6 +3,9 @@ import type { Duplex } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
 import { badGateway, type GatewayError, gatewayTimeout } from '../core/errors.ts'
 
+/** Bytes of an answer that are held for a client that is slower than the app. */
+const HELD_MAX = 256 * 1024
+
 /** How one app is reached. */
 export interface UpstreamOptions {
   readonly url: string
@@ -109,7 +112,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#silent = false
     this.#missing -= chunk.length
     if (this.#missing === 0) this.#res.end(chunk)
-    else if (!this.#res.write(chunk)) {
+    else if (!this.#res.write(chunk) && this.#res.writableLength > HELD_MAX) {
       controller.pause()
       this.#res.once('drain', () => controller.resume())
     }

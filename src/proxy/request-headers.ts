@@ -101,8 +101,8 @@ export function requestHeaders(
   return headers
 }
 
-/** The headers that `Connection` names: they end here. */
-function connectionNamed(raw: readonly string[]): Set<string> | undefined {
+/** The headers that `Connection` names: they end here, in both directions (RFC 9110 §7.6.1). */
+export function connectionNamed(raw: readonly string[]): Set<string> | undefined {
   let names: Set<string> | undefined
   for (let index = 0; index < raw.length; index += 2) {
     if (meaningOf(raw[index] ?? '').lower !== 'connection') continue

@@ -1,4 +1,5 @@
 import type { ForwardPolicy, Mount } from '../apps/app.ts'
+import { connectionNamed } from './request-headers.ts'
 
 export interface ResponseRules {
   readonly policy: ForwardPolicy
@@ -10,6 +11,8 @@ export interface ResponseRules {
   readonly publicOrigin: string
   /** The sources of `frame-ancestors`; empty: `'none'`. */
   readonly frameAncestors: readonly string[]
+  /** Cookies whose name starts so are ours: no app sets them. */
+  readonly cookiePrefix: string
   /** The app is shown in a frame: its cookies are third-party cookies. */
   readonly framed: boolean
   /** Where a `Location` among `policy.endedLocations` leads instead. */
@@ -30,6 +33,7 @@ const HOP_BY_HOP = new Set(
  * @returns the same shape
  */
 export function responseHeaders(raw: readonly string[], rules: ResponseRules): string[] {
+  const named = connectionNamed(raw)
   const headers: string[] = []
   let policySeen = false
   let referrerSeen = false
@@ -37,7 +41,7 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
     const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || rules.policy.dropResponseHeaders.includes(lower)) continue
+    if (HOP_BY_HOP.has(lower) || named?.has(lower) || rules.policy.dropResponseHeaders.includes(lower)) continue
     switch (lower) {
       case 'content-security-policy':
         policySeen = true
@@ -48,7 +52,7 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
         headers.push(name, value)
         break
       case 'set-cookie':
-        if (rules.policy.cookies) headers.push(name, appCookie(value, rules))
+        if (rules.policy.cookies && !isOurs(value, rules)) headers.push(name, appCookie(value, rules))
         break
       case 'location':
         headers.push(name, publicLocation(value, rules))
@@ -91,6 +95,10 @@ function framePolicy(value: string, frameAncestors: readonly string[]): string {
     return [...kept, frameAncestorsDirective(frameAncestors)].join('; ')
   })
   return policies.join(', ')
+}
+
+function isOurs(cookie: string, { cookiePrefix }: ResponseRules): boolean {
+  return cookie.trimStart().toLowerCase().startsWith(`${cookiePrefix.toLowerCase()}-`)
 }
 
 /** `Domain` is dropped, a `Path` outside the app becomes the app’s; in a frame only CHIPS cookies are stored. */

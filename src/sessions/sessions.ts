@@ -4,7 +4,7 @@ import type { Events } from '../core/events.ts'
 import type { Clock } from '../core/time.ts'
 import type { Grant } from '../shares/grant.ts'
 import { covers } from '../shares/permissions.ts'
-import type { ShareKey, Store } from '../store/store.ts'
+import type { SessionRow, ShareKey, Store } from '../store/store.ts'
 import { hashCookieValue, newCookieValue } from './cookie.ts'
 import type { LiveConnections } from './live-connections.ts'
 import type { EndReason, Remainder, Session } from './session.ts'
@@ -107,7 +107,10 @@ export function createSessions(
   /** The same session under another grant: permissions changed, or a newer credential. */
   function regranted(session: Session, grant: Grant): Session {
     const expiresAt = hardLimit(grant, session.openedAt)
-    return { ...session, grant, expiresAt, deadline: Math.min(session.deadline, expiresAt) }
+    // A deadline that was the old hard limit is no sign of idleness.
+    const deadline =
+      session.deadline === session.expiresAt ? deadlineOf(expiresAt) : Math.min(session.deadline, expiresAt)
+    return { ...session, grant, expiresAt, deadline }
   }
 
   async function touch(idHash: string, deadline: number): Promise<void> {

@@ -21,13 +21,14 @@ const PLANS: Record<'usual' | 'quick', Plan> = {
 const NAMES: readonly SubjectName[] = ['app', 'gateway', 'configurable-http-proxy', 'nginx']
 const COMPARED: readonly SubjectName[] = ['gateway', 'configurable-http-proxy']
 
-const USAGE = `npm run bench -- [--quick] [--json FILE] [--check]
+const USAGE = `npm run bench -- [--quick] [--json FILE] [--check] [--profile DIR]
 npm run bench -- --streaming
 
---quick      fewer, shorter samples
---json FILE  writes the figures there too
---check      exit 1 when the gateway costs more CPU time than configurable-http-proxy
---streaming  memory of the gateway under large and slow transfers
+--quick         fewer, shorter samples
+--json FILE     writes the figures there too
+--check         exit 1 when the gateway costs more CPU time than configurable-http-proxy
+--profile DIR   writes a CPU profile of the gateway there (which slows it)
+--streaming     memory of the gateway under large and slow transfers
 `
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
@@ -92,10 +93,18 @@ async function checkAgain(failed: readonly Result[], again: (workload: WorkloadN
   return remaining
 }
 
-async function benchmark({ quick, json, check }: { quick: boolean; json: string | undefined; check: boolean }) {
+interface Options {
+  readonly quick: boolean
+  readonly check: boolean
+  readonly json?: string | undefined
+  readonly profile?: string | undefined
+}
+
+async function benchmark({ quick, json, check, profile }: Options) {
   const plan = PLANS[quick ? 'quick' : 'usual']
+  const gatewayFlags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   await using load = startWorker('./load.ts')
-  const { subjects, resources } = await startSubjects(NAMES, say)
+  const { subjects, resources } = await startSubjects({ names: NAMES, gatewayFlags }, say)
   await using _ = resources
   const run = async (workload: WorkloadName, among: readonly Subject[]) =>
     resultOf(workload, await measure(load.worker, among, workload, plan))
@@ -131,9 +140,10 @@ const { values } = parseArgs({
     check: { type: 'boolean', default: false },
     streaming: { type: 'boolean', default: false },
     json: { type: 'string' },
+    profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
 if (values.help) say(USAGE)
 else if (values.streaming) await measureStreaming(say)
-else process.exitCode = await benchmark({ ...values, json: values.json })
+else process.exitCode = await benchmark(values)

@@ -16,7 +16,7 @@ const WATCH_MS = 50
 
 /** Streams a gigabyte down and up, and serves one slow reader of an endless answer: what the gateway’s memory does. */
 export async function measureStreaming(say: (line: string) => void): Promise<void> {
-  const { subjects, resources } = await startSubjects(['gateway'], say)
+  const { subjects, resources } = await startSubjects({ names: ['gateway'] }, say)
   await using _ = resources
   const [gateway] = subjects
   if (gateway === undefined) throw new Error('the gateway is missing')

@@ -24,8 +24,15 @@ export type SubjectName = 'app' | 'gateway' | 'configurable-http-proxy' | 'nginx
 const NGINX = '/usr/sbin/nginx'
 const root = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
-/** What `open` started, in the order asked for; what is not installed is left out, and said. */
-export async function startSubjects(names: readonly SubjectName[], say: (line: string) => void) {
+/** What to start, and how. */
+export interface Wish {
+  readonly names: readonly SubjectName[]
+  /** For the gateway’s own Node, such as `--cpu-prof`. */
+  readonly gatewayFlags?: readonly string[]
+}
+
+/** Starts the app and the ways to it. What is not installed is left out, and said. */
+export async function startSubjects({ names, gatewayFlags = [] }: Wish, say: (line: string) => void) {
   await using opened = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'ocm-gateway-bench-'))
   opened.defer(() => rm(folder, { recursive: true, force: true }))
@@ -36,12 +43,16 @@ export async function startSubjects(names: readonly SubjectName[], say: (line: s
     const start = STARTS[name]
     if (start === undefined) subjects.push({ name, pid: app.pid, port: appPort, headers: { Host: 'app.localhost' } })
     else if (name === 'nginx' && !existsSync(NGINX)) say(`nginx is not installed (${NGINX}): left out`)
-    else subjects.push({ name, ...opened.use(await start(appPort, folder)) })
+    else subjects.push({ name, ...opened.use(await start(appPort, folder, gatewayFlags)) })
   }
   return { subjects, resources: opened.move() }
 }
 
-type Start = (appPort: number, folder: string) => Promise<Omit<Subject, 'name'> & AsyncDisposable>
+type Start = (
+  appPort: number,
+  folder: string,
+  gatewayFlags: readonly string[],
+) => Promise<Omit<Subject, 'name'> & AsyncDisposable>
 
 const STARTS: Partial<Record<SubjectName, Start>> = {
   gateway: startGatewayProcess,
@@ -50,14 +61,13 @@ const STARTS: Partial<Record<SubjectName, Start>> = {
 }
 
 /** The gateway as it is deployed, but for http on loopback, and one share that was provisioned and launched as usual. */
-async function startGatewayProcess(appPort: number, folder: string) {
+async function startGatewayProcess(appPort: number, folder: string, flags: readonly string[]) {
   const port = await freePort()
   const url = `http://apps.localhost:${port}`
   const alice = await startSendingServer({ contacts: ['bob@bob.localhost'] })
   try {
     const config = join(folder, 'gateway.yaml')
     await writeFile(config, gatewayConfig({ port, url, appPort, senderDomain: alice.domain }))
-    const flags = (process.env.BENCH_GATEWAY_FLAGS ?? '').split(' ').filter(Boolean)
     const running = await startServer(process.execPath, [...flags, root('src/cli.ts'), 'serve', '--config', config], {
       port,
     })

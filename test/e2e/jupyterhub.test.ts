@@ -1,18 +1,17 @@
 import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { FrameLocator, Page, WebSocket } from 'playwright-core'
+import type { FrameLocator, Page, Request, WebSocket } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { installJupyterHub, type RunningJupyterHub, startJupyterHub } from '../../src/demo/jupyterhub/rig.ts'
 import { NOTEBOOKS } from '../../src/demo/resources.ts'
 import { keepSecret } from '../flow/leaks.ts'
 import { ARTIFACTS, shot, shotInBothSchemes } from './chromium.ts'
-import { open, type Scene, share, startScene, unshare } from './scene.ts'
+import { open, type Scene, STEP_MS, share, startScene, unshare, whenClosed } from './scene.ts'
 
 const NOTEBOOK = 'Ocean temperatures.ipynb'
-const START_MS = 60_000
-const REMOVAL_MS = 60_000
 
+const patiently = { timeout: STEP_MS }
 const report = (line: string) => void process.stdout.write(`${line}\n`)
 
 let folder: string
@@ -62,22 +61,15 @@ function hubUserIn(page: Page): string {
   return /\/user\/(ocm-[0-9a-f]{20})\//.exec(urls.join('\n'))?.[1] ?? expect.fail(`no hub user in ${urls}`)
 }
 
-/** Every WebSocket of a page to its kernel, and when it was closed. */
-function watchKernelSockets(page: Page) {
-  const sockets: { readonly socket: WebSocket; closedAt?: number }[] = []
-  page.on('websocket', (socket) => {
-    if (!/\/api\/kernels\/.+\/channels/.test(socket.url())) return
-    const watched: (typeof sockets)[number] = { socket }
-    sockets.push(watched)
-    socket.on('close', () => {
-      watched.closedAt = performance.now()
-    })
-  })
+/** Every WebSocket that a page will open to a kernel. */
+function watchKernelSockets(page: Page): WebSocket[] {
+  const sockets: WebSocket[] = []
+  page.on('websocket', (socket) => /\/api\/kernels\/.+\/channels/.test(socket.url()) && sockets.push(socket))
   return sockets
 }
 
 async function untilKernelIsIdle(lab: FrameLocator): Promise<void> {
-  await lab.getByText('Python 3 (ipykernel) | Idle').waitFor({ timeout: START_MS })
+  await lab.getByText('Python 3 (ipykernel) | Idle').waitFor()
 }
 
 async function runCell(page: Page, lab: FrameLocator, code: string): Promise<void> {
@@ -95,30 +87,33 @@ describe('a notebook that Alice shares with Bob, in an iframe of his cloud', () 
     const bob = await scene.visitBob()
     await shot(bob, 'jupyterhub-2-bob-sees-it')
     const kernelSockets = watchKernelSockets(bob)
-    const followed = bob.waitForEvent('requestfinished', (request) => request.url().endsWith('/.ocm/starting/events'))
+    const followings: Request[] = []
+    bob.on('request', (request) => request.url().endsWith('/.ocm/starting/events') && followings.push(request))
 
     const frame = await open(bob, NOTEBOOK)
     await frame.getByRole('heading', { name: `Opening ${NOTEBOOK}` }).waitFor()
     expect(await frame.locator('body').evaluate('document.hasStorageAccess()'), 'third-party cookies').toBe(false)
-    await frame.getByText(/server/i).waitFor()
+    await frame
+      .getByRole('status')
+      .getByText(/server/i)
+      .waitFor()
     await shotInBothSchemes(bob, 'jupyterhub-3-progress')
-    await followed
     await untilKernelIsIdle(frame)
+    expect(followings).toHaveLength(1)
     await shot(bob, 'jupyterhub-4-lab')
     await runCell(bob, frame, 'print(6*7)')
-    await expect.poll(() => frame.locator('.jp-OutputArea-output').allInnerTexts()).toEqual(['42\n'])
+    await expect.poll(() => frame.locator('.jp-OutputArea-output').allTextContents(), patiently).toEqual(['42\n'])
     await shot(bob, 'jupyterhub-5-cell-run')
 
     const user = hubUserIn(bob)
     expect(await statusOfUser(user)).toBe(200)
-    const cut = kernelSockets.length
+    const kernel = kernelSockets.find((socket) => !socket.isClosed()) ?? expect.fail('no WebSocket to the kernel')
+    const closed = whenClosed(kernel)
     const answeredAt = await unshare(alice, NOTEBOOK)
-    await shot(alice, 'jupyterhub-6-alice-unshared')
-    await expect.poll(() => kernelSockets.slice(0, cut).every(({ closedAt }) => closedAt !== undefined)).toBe(true)
-    const lasted = Math.max(...kernelSockets.slice(0, cut).map(({ closedAt = Infinity }) => closedAt - answeredAt))
+    const lasted = (await closed) - answeredAt
     report(`the kernel’s WebSocket was closed ${lasted.toFixed()} ms after the unsharing was answered`)
     expect(lasted).toBeLessThan(1000)
-
+    await shot(alice, 'jupyterhub-6-alice-unshared')
     await frame.getByText('| Disconnected').waitFor()
     await shot(bob, 'jupyterhub-7-cut')
     await frame.getByRole('button', { name: 'Ok', exact: true }).click()
@@ -128,7 +123,7 @@ describe('a notebook that Alice shares with Bob, in an iframe of his cloud', () 
     await bob.frames()[1]?.evaluate('location.reload()')
     await frame.getByText('It is no longer shared with you.').waitFor()
     await shot(bob, 'jupyterhub-9-cloud-says-why')
-    await expect.poll(() => statusOfUser(user), { timeout: REMOVAL_MS }).toBe(404)
+    await expect.poll(() => statusOfUser(user), patiently).toBe(404)
   })
 
   it('says why its server does not start, and starts it on another try', async () => {
@@ -161,7 +156,7 @@ describe('a notebook that Alice shares with Bob, in an iframe of his cloud', () 
     const user = hubUserIn(bob)
     await unshare(alice, NOTEBOOK)
     await frame.getByText('It is no longer shared with you.').waitFor()
-    await expect.poll(() => statusOfUser(user), { timeout: REMOVAL_MS }).toBe(404)
+    await expect.poll(() => statusOfUser(user), patiently).toBe(404)
   })
 
   it('opens a second tab from inside the frame without a session, and says where to go instead', async () => {
@@ -184,12 +179,14 @@ describe('a notebook that Alice shares with Bob, in an iframe of his cloud', () 
     const bob = await scene.visitBob()
     const kernelSockets = watchKernelSockets(bob)
     const frame = await open(bob, NOTEBOOK)
-    await frame.getByText('max(anomaly, key=anomaly.get)').waitFor({ timeout: START_MS })
+    await frame.getByText('max(anomaly, key=anomaly.get)').waitFor()
     await shot(bob, 'jupyterhub-view-only')
     await bob.frames()[1]?.evaluate('location.href = "../../lab"')
     await frame.getByText('This share does not include the permission to read.').waitFor()
     await shotInBothSchemes(bob, 'permission-missing')
     expect(kernelSockets).toEqual([])
+    const user = hubUserIn(bob)
     await unshare(alice, NOTEBOOK)
+    await expect.poll(() => statusOfUser(user), patiently).toBe(404)
   })
 })

@@ -1,8 +1,7 @@
-import type { WebSocket } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { shot } from './chromium.ts'
 import { type NotesScene, startNotesScene } from './notes-scene.ts'
-import { open, share, unshare } from './scene.ts'
+import { open, share, unshare, whenClosed } from './scene.ts'
 
 const NOTE = 'Field notes.md'
 
@@ -41,8 +40,4 @@ async function readElsewhere(): Promise<string> {
   const frame = await open(page, NOTE)
   await frame.getByText('Live: everybody sees what you type').waitFor()
   return frame.getByRole('textbox', { name: NOTE }).inputValue()
-}
-
-function whenClosed(socket: WebSocket): Promise<number> {
-  return new Promise((closed) => socket.once('close', () => closed(performance.now())))
 }

@@ -1,12 +1,15 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BrowserContextOptions, FrameLocator, Page } from 'playwright-core'
+import type { BrowserContextOptions, FrameLocator, Page, WebSocket } from 'playwright-core'
 import { expect, onTestFinished } from 'vitest'
 import { startReceivingServer } from '../../src/demo/receiving-server.ts'
 import type { Resource } from '../../src/demo/resources.ts'
 import { startSendingServer } from '../../src/demo/sending-server.ts'
 import { type Address, startGatewayProcess } from '../flow/gateway-process.ts'
 import { ARTIFACTS, launchChromium } from './chromium.ts'
+
+/** For one step of a person, on a busy machine. */
+export const STEP_MS = 60_000
 
 export interface SceneOptions {
   /** Begins the names of the artefacts. */
@@ -47,6 +50,7 @@ export async function startScene({ name, resources, appName, server = {}, webapp
   /** A browser of somebody’s own: cookies are not shared with anyone. */
   async function newBrowser(options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+    context.setDefaultTimeout(STEP_MS)
     onTestFinished(() => context.close())
     return context.newPage()
   }
@@ -101,4 +105,9 @@ function unshareButton(page: Page, name: string) {
 export async function open(page: Page, name: string): Promise<FrameLocator> {
   await page.locator('.card', { hasText: name }).getByRole('link', { name: 'Open' }).click()
   return page.frameLocator('iframe')
+}
+
+/** When the browser saw a WebSocket closed, as `performance.now()`. */
+export function whenClosed(socket: WebSocket): Promise<number> {
+  return new Promise((closed) => socket.once('close', () => closed(performance.now())))
 }

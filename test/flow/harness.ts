@@ -6,15 +6,9 @@ import {
   startSendingServer,
   type TokenWish,
 } from '../../src/demo/sending-server.ts'
-import {
-  type Address,
-  type GatewayProcess,
-  type GatewaySettings,
-  type SettingsAt,
-  startGatewayProcess,
-} from './gateway-process.ts'
+import { type Address, type GatewaySettings, type SettingsAt, startGatewayProcess } from './gateway-process.ts'
 import { expectNoSecrets, keepSecret } from './leaks.ts'
-import { type Connection, openConnection, type RawResponse } from './raw-http.ts'
+import { openConnection, type RawResponse } from './raw-http.ts'
 import { type Recorder, startRecorder } from './recorder.ts'
 
 /** The Receiving Party of every test; nothing listens there. */
@@ -219,4 +213,4 @@ export function ended(response: IncomingMessage): Promise<void> {
   return new Promise((resolve) => void response.once('close', () => resolve()).resume())
 }
 
-export type { Address, Connection, GatewayProcess, IncomingHttpHeaders, RawResponse, Recorder }
+export type { Address, RawResponse, Recorder }

@@ -98,8 +98,3 @@ function recorded(req: IncomingMessage, body: Buffer): Recorded {
 export function rawValues({ rawHeaders }: Pick<Recorded, 'rawHeaders'>, name: string): string[] {
   return rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1] === name)
 }
-
-/** The names of all headers as the app got them. */
-export function rawNames({ rawHeaders }: Pick<Recorded, 'rawHeaders'>): string[] {
-  return rawHeaders.filter((_, index) => index % 2 === 0)
-}

@@ -79,7 +79,9 @@ describe('WebSocket hijack: page on another origin opens `wss://app/…` and the
       expect(status, `Origin: ${origin}`).toBe(403)
     }
     const headers = { 'sec-fetch-site': 'same-origin' }
-    expect((await openWebSocket(scene.gateway, '/notes/live', { cookie: opened.cookie, origin: null, headers })).status).toBe(403)
+    expect(
+      (await openWebSocket(scene.gateway, '/notes/live', { cookie: opened.cookie, origin: null, headers })).status,
+    ).toBe(403)
     expect(seenByApp()).toBe(before)
   })
 
@@ -117,10 +119,24 @@ describe('CSRF on the app through our cookie', () => {
 describe('another webapp on the same host drives this one', () => {
   it('`check` warns when two webapps share a host', async () => {
     const file = join(scene.gateway.folder, 'shared-host.yaml')
-    const app = (name: string) => ({ name, kind: 'generic', publicUrl: `https://a.example/${name}/`, upstream: `http://app/${name}/` })
-    const document = { server: { publicUrl: 'https://a.example' }, ocmServers: [{ domain: 'c.example' }], webapps: [app('x'), app('y')] }
+    const app = (name: string) => ({
+      name,
+      kind: 'generic',
+      publicUrl: `https://a.example/${name}/`,
+      upstream: `http://app/${name}/`,
+    })
+    const document = {
+      server: { publicUrl: 'https://a.example' },
+      ocmServers: [{ domain: 'c.example' }],
+      webapps: [app('x'), app('y')],
+    }
     writeFileSync(file, JSON.stringify(document))
-    const { stderr } = await promisify(execFile)(process.execPath, [join(ROOT, 'src/cli.ts'), 'check', '--config', file])
+    const { stderr } = await promisify(execFile)(process.execPath, [
+      join(ROOT, 'src/cli.ts'),
+      'check',
+      '--config',
+      file,
+    ])
     expect(stderr).toMatch(/webapps\[1\]\.publicUrl: shares the host a\.example with webapps\[0\]/)
   })
 
@@ -136,7 +152,10 @@ describe('framing by anybody', () => {
 
   it('`frame-ancestors` is exact, from the verified share, on everything that is proxied', async () => {
     scene.app.answer('/notes/framed', (_req, res) => {
-      const policies = ['frame-ancestors *', "frame-ancestors 'self' https://evil.example; default-src 'none', frame-ancestors *"]
+      const policies = [
+        'frame-ancestors *',
+        "frame-ancestors 'self' https://evil.example; default-src 'none', frame-ancestors *",
+      ]
       res.writeHead(404, { 'Content-Security-Policy': policies, 'X-Frame-Options': 'ALLOWALL' }).end()
     })
     const response = await scene.visit('/notes/framed', opened)
@@ -218,13 +237,18 @@ describe('open redirect through `expired_session_redirect_uri`', () => {
     expect([status, await logout(cookie)]).toEqual([303, undefined])
   })
 
-  it.each([`${BOBS_HTTPS}/a?b#c`, `${PORTAL}/sessions`, 'HTTPS://BOB.localhost:8443/x'])('%s is followed', async (uri) => {
-    const { cookie } = await scene.open({}, { fields: { expired_session_redirect_uri: uri } })
-    expect(await logout(cookie)).toBe(uri)
-  })
+  it.each([`${BOBS_HTTPS}/a?b#c`, `${PORTAL}/sessions`, 'HTTPS://BOB.localhost:8443/x'])(
+    '%s is followed',
+    async (uri) => {
+      const { cookie } = await scene.open({}, { fields: { expired_session_redirect_uri: uri } })
+      expect(await logout(cookie)).toBe(uri)
+    },
+  )
 
   it('the expired page takes no address from its query', async () => {
-    const page = await scene.send('/notes/.ocm/expired?reason=revoked&returnUri=https://evil.example&to=https://evil.example')
+    const page = await scene.send(
+      '/notes/.ocm/expired?reason=revoked&returnUri=https://evil.example&to=https://evil.example',
+    )
     expect(page.body.toString()).not.toContain('evil.example')
   })
 })
@@ -258,7 +282,14 @@ describe('session fixation, cookie tossing', () => {
   it('a cookie we did not set means no session', async () => {
     const [name = '', value = ''] = opened.cookie.split('=')
     const hash = createHash('sha256').update(value).digest('base64url')
-    const forged = [`${name}=${hash}`, `${name}=`, name, `${name}=${value}=`, `${name}="${value}"`, `ocm-notes-00000000=${value}`]
+    const forged = [
+      `${name}=${hash}`,
+      `${name}=`,
+      name,
+      `${name}=${value}=`,
+      `${name}="${value}"`,
+      `ocm-notes-00000000=${value}`,
+    ]
     for (const cookie of forged) expect((await scene.visit('/notes/a', { cookie })).status, cookie).toBe(401)
     const tossed = `${name}=${'B'.repeat(43)}; ${opened.cookie}`
     expect((await scene.visit('/notes/a', { cookie: tossed })).status).toBe(200)
@@ -311,25 +342,34 @@ describe('`Upgrade: h2c` or anything but `websocket`', () => {
 
   it.each([
     { what: 'no Sec-WebSocket-Accept', lines: ['Upgrade: websocket'] },
-    { what: 'a wrong Sec-WebSocket-Accept', lines: ['Upgrade: websocket', 'Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA='] },
+    {
+      what: 'a wrong Sec-WebSocket-Accept',
+      lines: ['Upgrade: websocket', 'Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA='],
+    },
     { what: 'another protocol', lines: ['Upgrade: h2c', `Sec-WebSocket-Accept: ${acceptOf(KEY)}`] },
   ])('the upstream’s 101 with $what is not passed on', async ({ lines }) => {
     let closed = false
     scene.app.handshake('/notes/live', (_req, socket) => {
-      socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n${lines.join('\r\n')}\r\n\r\nsecret stream`)
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n${lines.join('\r\n')}\r\n\r\nsecret stream`,
+      )
       socket.once('end', () => (closed = true)).resume()
     })
     expect([0, 502]).toContain((await handshake({})).status)
     await until('the app’s connection is closed', () => closed)
     scene.app.handshake('/notes/live', (_req, socket) => {
-      socket.end(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${acceptOf(KEY)}\r\n\r\n`)
+      socket.end(
+        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${acceptOf(KEY)}\r\n\r\n`,
+      )
     })
     expect((await handshake({})).status).toBe(101)
   })
 })
 
 function acceptOf(key: string): string {
-  return createHash('sha1').update(key + GUID).digest('base64')
+  return createHash('sha1')
+    .update(key + GUID)
+    .digest('base64')
 }
 
 describe('the WebSocket path skips what HTTP checks', () => {
@@ -360,10 +400,17 @@ describe('the WebSocket path skips what HTTP checks', () => {
   })
 
   it('malformed targets and hosts: refused by both', async () => {
-    const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': KEY }
+    const upgrade = {
+      Connection: 'Upgrade',
+      Upgrade: 'websocket',
+      'Sec-WebSocket-Version': '13',
+      'Sec-WebSocket-Key': KEY,
+    }
     for (const headers of [{}, { ...upgrade, Origin: scene.gateway.origin }]) {
       expect((await scene.visit('/notes/%2e%2e/x', opened, { headers })).status).toBe(400)
-      expect((await scene.visit('/notes/x', opened, { headers: { ...headers, Host: 'evil.example' } })).status).toBe(421)
+      expect((await scene.visit('/notes/x', opened, { headers: { ...headers, Host: 'evil.example' } })).status).toBe(
+        421,
+      )
     }
   })
 

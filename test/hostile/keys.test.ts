@@ -41,14 +41,20 @@ async function open(server: SendingServer, header: object = {}) {
   const share = await server.share({ mode: 'self-contained', shareWith: BOB, notify: false })
   const token = keepSecret(await server.mintToken({ share, header }))
   const { status, response } = await launch(scene.gateway, token, { headers: { accept: 'application/json' } })
-  return { status, reason: status === 303 ? undefined : response.json().reason, retryAfter: response.header('retry-after') }
+  return {
+    status,
+    reason: status === 303 ? undefined : response.json().reason,
+    retryAfter: response.header('retry-after'),
+  }
 }
 
 describe('flood of random `kid`s', () => {
   it('one outgoing fetch per cooldown and pairing; the others are not slowed', async () => {
     expect((await open(scene.alice)).status).toBe(303)
     const { jwks } = scene.alice.hits
-    const flood = Array.from({ length: 60 }, () => open(scene.alice, { kid: `${scene.alice.issuer}/ocm#${randomUUID()}` }))
+    const flood = Array.from({ length: 60 }, () =>
+      open(scene.alice, { kid: `${scene.alice.issuer}/ocm#${randomUUID()}` }),
+    )
     const [carols] = await Promise.all([open(serverOf('carol')), ...flood])
     expect(carols.status).toBe(303)
     for (const answer of await Promise.all(flood)) expect(answer).toMatchObject({ status: 401, reason: 'key_unknown' })
@@ -62,7 +68,11 @@ describe('key endpoint slow, huge, redirecting, HTML, empty set, down: 503 not 4
   const faults: Record<(typeof FAULTY)[number], (server: SendingServer) => SendingServer['faults']['jwks']> = {
     slow: () => ({ hang: true }),
     huge: (server) => ({ body: goodKeys(server, { padding: 'x'.repeat(300 * 1024) }) }),
-    redirecting: () => ({ status: 302, headers: { location: `${serverOf('carol').url}/.well-known/jwks.json` }, body: '' }),
+    redirecting: () => ({
+      status: 302,
+      headers: { location: `${serverOf('carol').url}/.well-known/jwks.json` },
+      body: '',
+    }),
     html: () => ({ headers: { 'content-type': 'text/html' }, body: '<!doctype html><title>Login</title>' }),
     empty: () => ({ body: '{"keys":[]}' }),
     down: () => undefined,
@@ -76,7 +86,11 @@ describe('key endpoint slow, huge, redirecting, HTML, empty set, down: 503 not 4
     const carols = serverOf('carol').hits.jwks
     const started = performance.now()
     const answer = await open(server)
-    expect(answer).toMatchObject({ status: 503, reason: 'keys_unavailable', retryAfter: expect.stringMatching(/^\d+$/) })
+    expect(answer).toMatchObject({
+      status: 503,
+      reason: 'keys_unavailable',
+      retryAfter: expect.stringMatching(/^\d+$/),
+    })
     expect(performance.now() - started).toBeLessThan(8000)
     expect(serverOf('carol').hits.jwks, 'off-host redirects are not followed').toBe(carols)
   })
@@ -85,7 +99,10 @@ describe('key endpoint slow, huge, redirecting, HTML, empty set, down: 503 not 4
     const carol = serverOf('carol')
     expect((await open(carol)).status).toBe(303)
     carol.faults.jwks = { status: 500, body: '' }
-    expect(await open(carol, { kid: `${carol.issuer}/ocm#new` })).toMatchObject({ status: 503, reason: 'keys_unavailable' })
+    expect(await open(carol, { kid: `${carol.issuer}/ocm#new` })).toMatchObject({
+      status: 503,
+      reason: 'keys_unavailable',
+    })
     expect((await open(carol)).status).toBe(303)
     delete carol.faults.jwks
   })

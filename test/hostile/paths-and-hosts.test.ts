@@ -1,9 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Address, bytesOf, type Opened, openWebSocket, type Recorder, type Scene, startScene } from '../flow/harness.ts'
+import {
+  type Address,
+  bytesOf,
+  type Opened,
+  openWebSocket,
+  type Recorder,
+  type Scene,
+  startScene,
+} from '../flow/harness.ts'
 import { openConnection, sendRaw } from '../flow/raw-http.ts'
 
 const ACCESS = [
   { methods: ['GET', 'PUT'], path: 'admin/**', permission: 'write' },
+  { methods: ['GET'], path: 'deep/secret/**', permission: 'write' },
   { methods: ['PUT'], path: 'drafts/*.md', permission: 'read' },
 ]
 
@@ -98,7 +107,15 @@ describe('dot segments, `..;/`, backslash, NUL, fragment in the request target',
   it('an encoded slash or backslash, or an empty segment, in the part that decides about the scope: 400', async () => {
     const shelf = await openAt('shelf')
     const segment = shelf.location.split('/')[2]
-    const targets = ['//notes/x', '/notes%2fx', '/notes%5cx', '/shelf%2f', `/shelf//${segment}/x`, `/shelf/%2f${segment}/x`, `/shelf/${segment}%2fx`]
+    const targets = [
+      '//notes/x',
+      '/notes%2fx',
+      '/notes%5cx',
+      '/shelf%2f',
+      `/shelf//${segment}/x`,
+      `/shelf/%2f${segment}/x`,
+      `/shelf/${segment}%2fx`,
+    ]
     for (const target of targets) expect(await tried(target, shelf), target).toEqual({ status: 400, forwarded: false })
     expect((await tried(`/shelf/%7e${segment?.slice(1)}/x`, shelf)).forwarded).toBe(false)
     expect(await tried(`/shelf/${segment}//a%2fb`, shelf)).toEqual({ status: 200, forwarded: true })
@@ -134,6 +151,8 @@ describe('query glued to the path, rules matching the query', () => {
     { target: '/notes/admin%3fx', allowed: true },
     { target: '/notes//admin/x', allowed: false },
     { target: '/notes/admin//x', allowed: false },
+    { target: '/notes/deep//secret/x', allowed: false },
+    { target: '/notes/deep/%2fsecret/x', allowed: false },
     { target: '/notes/admin/.env', allowed: false },
     { target: '/notes/admin/.git/config', allowed: false },
     { target: '/notes/admin/a/%ff', allowed: false },
@@ -176,24 +195,27 @@ describe('prefix confusion: session for `/user/bob/share-ab/` used on `/user/bob
     for (const name of ['__Secure-ocm-notes-2-00000000', '__Secure-ocm-elsewhere-00000000']) {
       const target = name.includes('elsewhere') ? '/elsewhere/' : '/notes-2/'
       const headers = name.includes('elsewhere') ? { Host: `other.localhost:${scene.gateway.port}` } : {}
-      expect(await tried(target, { cookie: `${name}=${value}` }, { headers })).toEqual({ status: 401, forwarded: false })
+      expect(await tried(target, { cookie: `${name}=${value}` }, { headers })).toEqual({
+        status: 401,
+        forwarded: false,
+      })
     }
   })
 })
 
 describe('host confusion: substring or case', () => {
   it.each([
-    { host: (own: string) => own.toUpperCase(), status: 200 },
-    { host: (own: string) => `x.${own}`, status: 421 },
-    { host: (own: string) => `x${own}`, status: 421 },
-    { host: (own: string) => own.replace(/:\d+$/, ''), status: 421 },
-    { host: (own: string) => own.replace(/:\d+$/, ':80'), status: 421 },
-    { host: (own: string) => own.replace('apps.localhost', 'apps.localhost.evil.example'), status: 421 },
-    { host: (own: string) => own.replace('apps.localhost', 'apps.localhost.'), status: 421 },
-    { host: (own: string) => own.replace('apps.', 'apps_'), status: 421 },
-    { host: () => 'evil.example', status: 421 },
-    { host: (own: string) => own.replace('apps.localhost', '127.0.0.1'), status: 421 },
-  ])('case $#: $status', async ({ host, status }) => {
+    { what: 'upper case', host: (own: string) => own.toUpperCase(), status: 200 },
+    { what: 'a subdomain', host: (own: string) => `x.${own}`, status: 421 },
+    { what: 'a longer name', host: (own: string) => `x${own}`, status: 421 },
+    { what: 'no port', host: (own: string) => own.replace(/:\d+$/, ''), status: 421 },
+    { what: 'another port', host: (own: string) => own.replace(/:\d+$/, ':80'), status: 421 },
+    { what: 'ours as a subdomain', host: (own: string) => own.replace(':', '.evil.example:'), status: 421 },
+    { what: 'a dot at the end', host: (own: string) => own.replace(':', '.:'), status: 421 },
+    { what: 'another letter', host: (own: string) => own.replace('apps.', 'apps_'), status: 421 },
+    { what: 'another host', host: () => 'evil.example', status: 421 },
+    { what: 'the address', host: (own: string) => own.replace('apps.localhost', '127.0.0.1'), status: 421 },
+  ])('$what: $status', async ({ host, status }) => {
     const answer = await tried('/notes/', opened, { headers: { Host: host(scene.gateway.host) } })
     expect(answer).toEqual({ status, forwarded: status === 200 })
   })
@@ -245,7 +267,16 @@ describe('absolute-form targets, `CONNECT`, `TRACE`, lower-case or unknown metho
 })
 
 describe('health and metrics through the public listener', () => {
-  it.each(['/healthz', '/readyz', '/metrics', '/metrics/', '//metrics', '/notes/.ocm/metrics', '/ocm/metrics', '/admin'])('%s', async (target) => {
+  it.each([
+    '/healthz',
+    '/readyz',
+    '/metrics',
+    '/metrics/',
+    '//metrics',
+    '/notes/.ocm/metrics',
+    '/ocm/metrics',
+    '/admin',
+  ])('%s', async (target) => {
     const answer = await scene.visit(target, opened)
     expect([400, 404]).toContain(answer.status)
     expect(answer.body.toString()).not.toContain('ocm_gateway_')
@@ -257,6 +288,8 @@ describe('health and metrics through the public listener', () => {
       (await sendRaw(admin.port, bytesOf(admin, target, { headers: { Cookie: opened.cookie } }))).status
     expect([await get('/healthz'), await get('/readyz'), await get('/metrics')]).toEqual([200, 200, 200])
     expect([await get('/notes/'), await get('/ocm'), await get('/.well-known/jwks.json')]).toEqual([404, 404, 404])
-    expect((await openWebSocket({ ...admin, origin: scene.gateway.origin }, '/notes/live', opened)).status).not.toBe(101)
+    expect((await openWebSocket({ ...admin, origin: scene.gateway.origin }, '/notes/live', opened)).status).not.toBe(
+      101,
+    )
   })
 })

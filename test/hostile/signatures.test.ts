@@ -37,7 +37,14 @@ async function newShare() {
 
 /** A push by Alice’s cloud, good but for what is changed. */
 function message(push: Push & { body: string }) {
-  const { operation = 'shares', created = now(), claimedKeyid = keyid(), rest = ';tag="ocm"', sent = {}, appended } = push
+  const {
+    operation = 'shares',
+    created = now(),
+    claimedKeyid = keyid(),
+    rest = ';tag="ocm"',
+    sent = {},
+    appended,
+  } = push
   const signed = signedRequest({
     keyid: claimedKeyid,
     key: scene.alice.keys.current.key,
@@ -47,13 +54,24 @@ function message(push: Push & { body: string }) {
     parameters: `;created=${created};keyid="${claimedKeyid}"${rest}`,
     ...push,
   })
-  return { target: `/ocm/${operation}`, body: push.sentBody ?? push.body, message: withHeaders(signed.message, sent, appended) }
+  return {
+    target: `/ocm/${operation}`,
+    body: push.sentBody ?? push.body,
+    message: withHeaders(signed.message, sent, appended),
+  }
 }
 
-async function deliver({ target, body, message: { headers } }: ReturnType<typeof message>, to = scene): Promise<RawResponse> {
+async function deliver(
+  { target, body, message: { headers } }: ReturnType<typeof message>,
+  to = scene,
+): Promise<RawResponse> {
   const names = [...new Set(headers.map(([name]) => name))]
   const lists = names.map((name) => [name, headers.filter(([each]) => each === name).map(([, value]) => value)])
-  return send(to.gateway, target, { method: 'POST', headers: { 'Content-Length': undefined, ...Object.fromEntries(lists) }, body })
+  return send(to.gateway, target, {
+    method: 'POST',
+    headers: { 'Content-Length': undefined, ...Object.fromEntries(lists) },
+    body,
+  })
 }
 
 async function pushed(push: Push): Promise<{ answer: string; stored: boolean }> {
@@ -61,7 +79,10 @@ async function pushed(push: Push): Promise<{ answer: string; stored: boolean }> 
   const response = await deliver(message({ body, ...push }))
   const token = await scene.token({ share, claims: { ocm_ip: undefined } })
   const { status } = await launch(scene.gateway, token)
-  return { answer: response.status === 201 ? '201' : `${response.status} ${response.json().reason}`, stored: status === 303 }
+  return {
+    answer: response.status === 201 ? '201' : `${response.status} ${response.json().reason}`,
+    stored: status === 303,
+  }
 }
 
 const refused = (reason: string) => ({ answer: `401 ${reason}`, stored: false })
@@ -85,7 +106,10 @@ describe('two OCM signatures, duplicate labels, a foreign keyid', () => {
       signature: `${signature}, second${signature.slice(3)}`,
     }))
     expect(double).toBe('401 signature_ambiguous')
-    const labels = await replaced((input, signature) => ({ 'signature-input': `${input}, ${input}`, signature: `${signature}, ${signature}` }))
+    const labels = await replaced((input, signature) => ({
+      'signature-input': `${input}, ${input}`,
+      signature: `${signature}, ${signature}`,
+    }))
     expect(labels).toBe('401 signature_ambiguous')
     const untaggedFirst = await replaced((input, signature) => ({
       'signature-input': `${input.replace(';tag="ocm"', '')}, ${input}`,
@@ -98,7 +122,10 @@ describe('two OCM signatures, duplicate labels, a foreign keyid', () => {
   it('a label twice over two header lines', async () => {
     const { body } = await newShare()
     const good = message({ body })
-    const doubled = { ...good, message: withHeaders(good.message, {}, [['signature-input', headerOf(good.message, 'signature-input')]]) }
+    const doubled = {
+      ...good,
+      message: withHeaders(good.message, {}, [['signature-input', headerOf(good.message, 'signature-input')]]),
+    }
     expect((await deliver(doubled)).status).toBe(401)
     expect(ownHits()).toBe(0)
   })
@@ -188,7 +215,9 @@ describe('stale, from the future', () => {
 
   it('without created, or without keyid', async () => {
     expect(await pushed({ parameters: `;keyid="${keyid()}";tag="ocm"` })).toEqual(refused('signature_created'))
-    expect(await pushed({ parameters: `;created="${now()}";keyid="${keyid()}";tag="ocm"` })).toEqual(refused('signature_created'))
+    expect(await pushed({ parameters: `;created="${now()}";keyid="${keyid()}";tag="ocm"` })).toEqual(
+      refused('signature_created'),
+    )
     expect(await pushed({ parameters: `;created=${now()};tag="ocm"` })).toEqual(refused('signature_keyid'))
   })
 })
@@ -236,13 +265,19 @@ describe('digest mismatch', () => {
 
   it.each([
     { what: 'of another body, signed', digest: () => sha256Digest('other'), reason: 'digest_mismatch' },
-    { what: 'one that matches beside one that does not', digest: (body: string) => `${sha256Digest(body)}, sha-512=:AAAA:`, reason: 'digest_mismatch' },
+    {
+      what: 'one that matches beside one that does not',
+      digest: (body: string) => `${sha256Digest(body)}, sha-512=:AAAA:`,
+      reason: 'digest_mismatch',
+    },
     { what: 'of no known algorithm', digest: () => 'md5=:AAAA:', reason: 'digest_unsupported' },
     { what: 'not a dictionary', digest: () => 'sha-256=', reason: 'digest_malformed' },
   ])('a digest $what', async ({ digest, reason }) => {
     const { body } = await newShare()
     const response = await deliver(message({ body, headers: { 'content-digest': digest(body) } }))
-    expect(`${response.status} ${response.json().reason}`).toMatch(new RegExp(`401 (${reason}|digest_mismatch|digest_malformed)`))
+    expect(`${response.status} ${response.json().reason}`).toMatch(
+      new RegExp(`401 (${reason}|digest_mismatch|digest_malformed)`),
+    )
   })
 
   it('a body without Content-Length, which the signature must cover: 400', async () => {
@@ -270,13 +305,25 @@ describe('signatures that are none', () => {
     { what: 'without a tag', push: { rest: '' }, reason: 'signature_untagged' },
     { what: 'with another tag', push: { rest: ';tag="OCM"' }, reason: 'signature_missing' },
     { what: 'with a tag that is a token', push: { rest: ';tag=ocm' }, reason: 'signature_missing' },
-    { what: 'with an algorithm that does not fit', push: { rest: ';alg="rsa-v1_5-sha256";tag="ocm"' }, reason: 'signature_algorithm' },
-    { what: 'with a symmetric algorithm', push: { rest: ';alg="hmac-sha256";tag="ocm"' }, reason: 'signature_algorithm' },
+    {
+      what: 'with an algorithm that does not fit',
+      push: { rest: ';alg="rsa-v1_5-sha256";tag="ocm"' },
+      reason: 'signature_algorithm',
+    },
+    {
+      what: 'with a symmetric algorithm',
+      push: { rest: ';alg="hmac-sha256";tag="ocm"' },
+      reason: 'signature_algorithm',
+    },
     { what: 'left out', push: { sent: { signature: undefined } }, reason: 'signature_missing' },
     { what: 'without its input', push: { sent: { 'signature-input': undefined } }, reason: 'signature_missing' },
     { what: 'empty', push: { sent: { signature: 'ocm=::' } }, reason: 'signature_invalid' },
     { what: 'under another label', push: { sent: { signature: 'other=:AAAA:' } }, reason: 'signature_malformed' },
-    { what: 'of the Cavage draft', push: { sent: { signature: 'keyId="x",algorithm="rsa-sha256",signature="AAAA"' } }, reason: 'signature_missing' },
+    {
+      what: 'of the Cavage draft',
+      push: { sent: { signature: 'keyId="x",algorithm="rsa-sha256",signature="AAAA"' } },
+      reason: 'signature_missing',
+    },
     { what: 'that cannot be parsed', push: { sent: { 'signature-input': 'ocm=(((' } }, reason: 'signature_malformed' },
   ])('$what: 401', async ({ push, reason }) => {
     expect(await pushed(push as Push)).toEqual(refused(reason))
@@ -299,7 +346,9 @@ describe('nonce or record stored before the signature was verified', () => {
     const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     expect((await deliver(message({ body, key, created: now() + 50 }))).status).toBe(401)
     const revocation = JSON.stringify({ sender: scene.alice.address, providerId: share.providerId })
-    expect((await deliver(message({ operation: 'revoke', body: revocation, key, created: now() + 50 }))).status).toBe(401)
+    expect((await deliver(message({ operation: 'revoke', body: revocation, key, created: now() + 50 }))).status).toBe(
+      401,
+    )
     expect((await deliver(message({ body, created: now() - 5 }))).status).toBe(201)
   })
 })

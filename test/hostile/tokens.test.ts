@@ -60,7 +60,7 @@ describe('`iss` of an unpaired server; `iss` with userinfo, path, port tricks', 
     ['an empty text', () => ''],
     ['letters that look alike', () => scene.alice.issuer.replace('alice', 'аlice')],
     ['percent-encoding', () => scene.alice.issuer.replace('alice', '%61lice')],
-  ] as const)('%s: refused without any outgoing request', async (_what, iss) => {
+  ] satisfies [string, () => unknown][])('%s: refused without any outgoing request', async (_what, iss) => {
     const before = outgoing()
     const share = await scene.share({ mode: 'self-contained' })
     const token = await scene.token({ share, claims: { iss: iss() as string } })
@@ -71,8 +71,14 @@ describe('`iss` of an unpaired server; `iss` with userinfo, path, port tricks', 
   it('on the back channel, a sender that is not paired: refused before any key is fetched', async () => {
     pairWith(mallory, scene.gateway)
     const before = outgoing()
-    const body = { ...mallory.notification(await mallory.share({ mode: 'self-contained', shareWith: BOB, notify: false })) }
-    for (const sender of [mallory.address, `alice@${scene.alice.domain}@${mallory.domain}`, 'x@alice.localhost.evil.example'])
+    const body = {
+      ...mallory.notification(await mallory.share({ mode: 'self-contained', shareWith: BOB, notify: false })),
+    }
+    for (const sender of [
+      mallory.address,
+      `alice@${scene.alice.domain}@${mallory.domain}`,
+      'x@alice.localhost.evil.example',
+    ])
       expect((await mallory.provision({ ...body, sender })).status, sender).toBe(401)
     expect((await mallory.provision({ ...body, sender: mallory.domain })).status).toBe(400)
     expect(outgoing()).toBe(before)
@@ -80,7 +86,13 @@ describe('`iss` of an unpaired server; `iss` with userinfo, path, port tricks', 
 })
 
 describe('`alg: none`, HS256 signed with the public key, `alg` that does not fit the key, embedded keys', () => {
-  const claims = () => ({ iss: scene.alice.issuer, sub: 'alice', aud: BOB, client_id: '1', exp: Math.floor(Date.now() / 1000) + 600 })
+  const claims = () => ({
+    iss: scene.alice.issuer,
+    sub: 'alice',
+    aud: BOB,
+    client_id: '1',
+    exp: Math.floor(Date.now() / 1000) + 600,
+  })
   const key = () => scene.alice.keys.current
   const header = (change: object) => ({ typ: 'at+jwt', alg: key().alg, kid: key().keyid, ...change })
   const publicPem = () => Buffer.from(JSON.stringify(key().publicJwk))
@@ -109,10 +121,13 @@ describe('`alg: none`, HS256 signed with the public key, `alg` that does not fit
     }
   })
 
-  it.each(['EdDSA', 'ES384', 'ES512', 'RS256', 'PS256', 'ES256K'])('%s, which does not fit the P-256 key', async (alg) => {
-    const token = forge(header({ alg }), claims(), 'x'.repeat(64))
-    expect(await refusal(token)).toBe('401 token_algorithm')
-  })
+  it.each(['EdDSA', 'ES384', 'ES512', 'RS256', 'PS256', 'ES256K'])(
+    '%s, which does not fit the P-256 key',
+    async (alg) => {
+      const token = forge(header({ alg }), claims(), 'x'.repeat(64))
+      expect(await refusal(token)).toBe('401 token_algorithm')
+    },
+  )
 
   it.each([
     { jwk: own.publicKey.export({ format: 'jwk' }) },
@@ -147,7 +162,9 @@ describe('`alg: none`, HS256 signed with the public key, `alg` that does not fit
     { kid: '../../etc/passwd' },
   ])('another type, or no key id: %o', async (change) => {
     const share = await scene.share({ mode: 'self-contained' })
-    expect(await refusal(await scene.token({ share, header: change }))).toMatch(/^401 (token_type|token_kid|key_unknown)$/)
+    expect(await refusal(await scene.token({ share, header: change }))).toMatch(
+      /^401 (token_type|token_kid|key_unknown)$/,
+    )
   })
 })
 
@@ -187,7 +204,9 @@ describe('claims that do not fit', () => {
     { what: 'the recipient in other case', claims: { aud: BOB.replace('bob@', 'Bob@') } },
     { what: 'the recipient at another host', claims: { aud: 'bob@bob.localhost' } },
   ])('$what: 403', async ({ claims }) => {
-    expect(await refusal(await scene.token({ share: await scene.share(), claims }))).toMatch(/^403 (owner|recipient)_mismatch$/)
+    expect(await refusal(await scene.token({ share: await scene.share(), claims }))).toMatch(
+      /^403 (owner|recipient)_mismatch$/,
+    )
   })
 
   it.each(['0', ' ', '%s0', ' %s', '%s ', '0%s', '%s.0'])('an id that is nearly the share’s: "%s"', async (pattern) => {
@@ -355,7 +374,10 @@ describe('the launch is the only place where a token counts', () => {
     const tries = [
       scene.send('/notes/', { headers: { Authorization: `Bearer ${token}` } }),
       scene.send('/notes/', { headers: { Cookie: `__Secure-ocm-notes-00000000=${token}; access_token=${token}` } }),
-      send(scene.gateway, '/notes/.ocm/open', { ...form({ other: '1' }), headers: { ...form({}).headers, Authorization: `Bearer ${token}` } }),
+      send(scene.gateway, '/notes/.ocm/open', {
+        ...form({ other: '1' }),
+        headers: { ...form({}).headers, Authorization: `Bearer ${token}` },
+      }),
     ]
     expect((await Promise.all(tries)).map(({ status }) => status)).toEqual([401, 401, 400])
     expect(scene.app.requests.length).toBe(before)

@@ -16,7 +16,7 @@ const PLUGIN = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1'
 /** A client, a user or another part of a realm, in the words of Keycloak’s administration API. */
 type Representation = Readonly<Record<string, unknown>>
 
-export interface Keycloak extends Peer {
+interface Keycloak extends Peer {
   readonly authority: string
   /** `iss` of all that this realm issues: it has a path. */
   readonly issuer: string

@@ -4,7 +4,7 @@ import { close, freePort, listen } from '../../src/demo/listen.ts'
 import type { Peer } from './peers.ts'
 
 /** A client in the words of RFC 7591 §2. */
-export type ClientMetadata = Readonly<Record<string, unknown>> & { readonly client_id: string }
+type ClientMetadata = Readonly<Record<string, unknown>> & { readonly client_id: string }
 
 export interface OidcProvider extends Peer {
   readonly authority: string

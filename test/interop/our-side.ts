@@ -23,13 +23,11 @@ export interface Received {
   readonly body: Buffer
 }
 
-export interface Asking {
+interface Asking {
   readonly introspection: Readonly<Record<string, unknown>>
   readonly secret?: string
   readonly keysUrl?: string
 }
-
-export type OurSide = Awaited<ReturnType<typeof startOurSide>>
 
 /**
  * The gateway’s own key, key cache and verifiers, and a small server under the same name (`localhost:<port>`): it

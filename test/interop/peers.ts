@@ -18,7 +18,7 @@ export interface Peer {
 }
 
 /** The peer cannot be had on this machine: not installed, not to be downloaded. A peer that fails to start is not missing. */
-export class PeerMissing extends Error {
+class PeerMissing extends Error {
   override readonly name = 'PeerMissing'
 }
 

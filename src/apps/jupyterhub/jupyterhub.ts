@@ -18,6 +18,7 @@ const PUBLIC_HUB_PATH = /^hub\/(?:logo|static(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*
  */
 export const jupyterhub = defineAppKind<JupyterhubOptions>({
   kind: 'jupyterhub',
+  ownsUpstream: true,
   options: jupyterhubOptions,
   create(webapp, tools) {
     const { options } = webapp

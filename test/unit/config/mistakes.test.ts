@@ -146,7 +146,7 @@ describe('a value of its own', () => {
     ],
     [
       { headers: { remote_user: 'x' } },
-      'headers.remote_user: cannot be used as a name here (must be a header name without spaces or underscores)',
+      'headers.remote_user: cannot be used as a name here (must be a header name without spaces, dots or underscores)',
     ],
     [
       { headers: { 'X-OCM-User': 'x' } },
@@ -236,6 +236,15 @@ describe('two settings that do not fit', () => {
     expect(apps(at(publicUrl))).toEqual([`webapps[0].publicUrl: ${message} (must be a path that nothing else answers)`])
   })
 
+  it('two webapps of a kind that manages its whole upstream must not share one', () => {
+    const hub = (host: string, upstream: string) =>
+      at(`https://${host}/`, { kind: 'hub', upstream, generic: undefined })
+    expect(apps(hub('a.example.org', 'http://hub:8000/'), hub('b.example.org', 'http://hub:8000/'))).toEqual([
+      'webapps[1].upstream: is the upstream of webapps[0] too (each needs one of its own, or make them one webapp)',
+    ])
+    expect(apps(hub('a.example.org', 'http://hub:8000/'), hub('b.example.org', 'http://hub-b:8000/'))).toEqual([])
+  })
+
   it('a webapp may have the whole host of the Integration API', () => {
     expect(apps(at('https://apps.example.org/'))).toEqual([])
   })
@@ -265,6 +274,10 @@ describe('two settings that do not fit', () => {
 
   it.each(['/services/ocm/open', '/a/open'])('a launch alias %s beside or inside its own webapp is fine', (alias) => {
     expect(apps(at('https://a.example.org/a/', { launchAliases: [alias] }))).toEqual([])
+  })
+
+  it('a launch alias beside the operations of the Integration API is fine', () => {
+    expect(apps(at('https://apps.example.org/a/', { launchAliases: ['/ocm/open'] }))).toEqual([])
   })
 
   it('overlapping webapps are one mistake, also when one of them has an alias', () => {

@@ -20,6 +20,7 @@ export const kinds: readonly KindSchema[] = [
   },
   {
     kind: 'hub',
+    ownsUpstream: true,
     options: (fields) =>
       z.strictObject({
         apiTokenFile: fields.secretFile.optional(),

@@ -111,6 +111,13 @@ describe('an expired_session_redirect_uri', () => {
       'https://*',
       'https://[::1]/',
     ],
+    // What no header can carry, and what only a parser makes a host of.
+    ...[
+      'https://bob.example/\u2713',
+      'https://bob.example/\x01',
+      'https://bob.example/\x7f',
+      'https://\uff42ob.example/',
+    ],
     `https://bob.example/${'x'.repeat(2048)}`,
   ])('%j does not', (uri) => {
     expect(isReceiverUri(uri, BOBS)).toBe(false)

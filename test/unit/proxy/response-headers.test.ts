@@ -11,6 +11,7 @@ const SAME: ResponseRules = {
   upstreamOrigins: ['http://app:8000', 'http://apps.example.org'],
   publicOrigin: 'https://apps.example.org',
   frameAncestors: [RECEIVER],
+  cookiePrefix: '__Secure-ocm',
   framed: true,
   endedPage: '/notes/.ocm/expired',
 }
@@ -28,6 +29,24 @@ function received(raw: readonly string[], rules: ResponseRules): Record<string, 
 }
 const one = (name: string, value: string, rules: ResponseRules) => received([name, value], rules)[name.toLowerCase()]
 const FRAMING = { 'content-security-policy': [`frame-ancestors ${RECEIVER}`], 'referrer-policy': ['no-referrer'] }
+
+describe('what is not the app’s to say', () => {
+  it.each(['__Secure-ocm-notes-01234567=stolen; Path=/notes/', '__SECURE-OCM-x=1', '__Secure-ocm-'])(
+    'a cookie of ours: %s',
+    (cookie) => {
+      expect(received(['Set-Cookie', cookie, 'Set-Cookie', 'own=1'], SAME)['set-cookie']).toEqual([
+        'own=1; Path=/notes/; Secure; SameSite=None; Partitioned',
+      ])
+    },
+  )
+
+  it('a header that its Connection names ends here', () => {
+    expect(received(['Connection', 'close, X-Hop', 'X-Hop', '1', 'X-End', '2'], SAME)).toEqual({
+      'x-end': ['2'],
+      ...FRAMING,
+    })
+  })
+})
 
 describe('framing', () => {
   it('is the session’s, whatever the app says', () => {

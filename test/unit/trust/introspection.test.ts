@@ -230,7 +230,13 @@ describe('the request says who asks', () => {
       [customFetch]: async () => Response.json(signingKey.jwks),
     })
     const { payload } = await jwtVerify(form.get('client_assertion') ?? '', keys)
-    expect(payload).toMatchObject({ iss: 'gateway', sub: 'gateway' })
+    expect(payload).toMatchObject({ iss: 'gateway', sub: 'gateway', aud: `${base}/introspect` })
+  })
+
+  it('none, with our client identifier when there is one', async () => {
+    await withAuth({ auth: 'none' })('opaque')
+    expect(new URLSearchParams(asked[0]?.body).get('client_id')).toBe('gateway')
+    expect(asked[0]?.req.headers.authorization).toBeUndefined()
   })
 
   it('http-signature, verifiable with the key of our JWKS (RFC 9421, tag ocm)', async () => {
@@ -273,8 +279,10 @@ describe('a signed answer (RFC 9701)', () => {
     return verifierOf({}, { keysUrl: `${base}/jwks` })('opaque')
   }
 
-  it('counts when the pairing’s own key signed it', async () => {
+  it('is asked for, and counts when the pairing’s own key signed it', async () => {
     await expect(ask()).resolves.toMatchObject({ sub: 'alice', clientId: '42' })
+    const { headers } = asked.find(({ req }) => req.url === '/introspect')?.req ?? {}
+    expect(headers?.accept).toBe('application/token-introspection+jwt, application/json;q=0.9')
   })
 
   it('does not count when another key did', async () => {

@@ -163,6 +163,63 @@ describe('the permission that a request needs', () => {
   })
 })
 
+describe('a rule that asks for more', () => {
+  const access = [
+    { methods: ['GET' as const], path: 'Admin/**', permission: 'write' as const },
+    { methods: ['GET' as const], path: 'logs/*.txt', permission: 'read' as const },
+  ]
+
+  it.each([
+    ...[
+      'Admin/x',
+      'Admin/.env',
+      'Admin/.git/config',
+      'Admin/a/.b/c',
+      'Admin/..x',
+      '%41dmin/x',
+      'Admin%2fx',
+      'Admin/x%ff',
+    ],
+    ...[
+      '/Admin/x',
+      '//Admin/x',
+      '%2fAdmin/x',
+      '%2F%2fAdmin//x',
+      'Admin//x',
+      'Admin%5cx',
+      '%5cAdmin/x',
+      'Admin;v=1/x',
+      ';/Admin/x',
+    ],
+    ...['admin/x', 'ADMIN/x', 'Admin/x;v', 'Admin/;', 'Admin%3bv/x'],
+  ])('is not evaded by %s', (target) => {
+    expect(needed(target, { access })).toBe('write')
+  })
+
+  it.each(['logs/a.txt', 'logs/.txt', 'logs/.a.txt', 'LOGS/A.TXT', 'logs//a.txt'])('nor by %s', (target) => {
+    expect(needed(target, { access })).toBe('read')
+  })
+
+  it.each(['logs/atxt', 'logs/a/b.txt', 'Admins/x', 'a/Admin/x', 'Administrator'])('is not about %s', (target) => {
+    expect(needed(target, { access })).toBe('view')
+  })
+
+  it('holds for WebSockets too', () => {
+    const sockets = { access, readOnly: { webSockets: true } }
+    expect(needed('Admin/ws', sockets, { upgrade: true })).toBe('write')
+    expect(needed('ws', sockets, { upgrade: true })).toBe('view')
+  })
+
+  it('and one that asks for less opens nothing but what it names', () => {
+    const open = [{ methods: ['PUT' as const], path: 'api/**', permission: 'read' as const }]
+    expect(needed('api/a', { access: open }, { method: 'PUT' })).toBe('read')
+    for (const target of ['API/a', '/api/a', 'api;x/a', 'api%5ca', 'apis/a', 'x/api/a']) {
+      expect(needed(target, { access: open }, { method: 'PUT' })).toBe('write')
+    }
+    expect(needed('api/ws', { access: open }, { upgrade: true })).toBe('write')
+  })
+})
+
 describe('who the app hears of', () => {
   let signingKey: SigningKey
   beforeAll(async () => {
