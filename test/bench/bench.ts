@@ -103,7 +103,7 @@ interface Options {
 async function benchmark({ quick, json, check, profile }: Options) {
   const plan = PLANS[quick ? 'quick' : 'usual']
   const gatewayFlags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
-  await using load = startWorker('./load.ts')
+  await using load = startWorker(new URL('./load.ts', import.meta.url))
   const { subjects, resources } = await startSubjects({ names: NAMES, gatewayFlags }, say)
   await using _ = resources
   const run = async (workload: WorkloadName, among: readonly Subject[]) =>

@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 
 /** `USER_HZ`: the unit of times in /proc, on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100
@@ -36,8 +35,8 @@ export async function startServer(
 }
 
 /** A module of ours as a process that speaks by messages. */
-export function startWorker(module: string): Running & { readonly worker: ChildProcess } {
-  const worker = fork(fileURLToPath(new URL(module, import.meta.url)), {
+export function startWorker(module: URL): Running & { readonly worker: ChildProcess } {
+  const worker = fork(module, {
     env: { ...process.env, NODE_ENV: 'production' },
   })
   return { worker, pid: pidOf(worker), [Symbol.asyncDispose]: () => stop(worker) }
@@ -86,15 +85,6 @@ export function cpuSeconds(pid: number): number {
 export function residentBytes(pid: number): number {
   const own = Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES
   return childrenOf(pid).reduce((sum, child) => sum + residentBytes(child), own)
-}
-
-/** How long the processors of this machine were busy since it started, in seconds. */
-export function machineCpuSeconds(): number {
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = readFileSync('/proc/stat', 'latin1')
-    .slice('cpu  '.length)
-    .split(' ')
-    .map(Number)
-  return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND
 }
 
 function childrenOf(pid: number): number[] {

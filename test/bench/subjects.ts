@@ -22,7 +22,7 @@ export interface Subject {
 export type SubjectName = 'app' | 'gateway' | 'configurable-http-proxy' | 'nginx'
 
 const NGINX = '/usr/sbin/nginx'
-const root = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 /** What to start, and how. */
 export interface Wish {
@@ -36,7 +36,7 @@ export async function startSubjects({ names, gatewayFlags = [] }: Wish, say: (li
   await using opened = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'ocm-gateway-bench-'))
   opened.defer(() => rm(folder, { recursive: true, force: true }))
-  const app = opened.use(startWorker('./upstream-app.ts'))
+  const app = opened.use(startWorker(new URL('./upstream-app.ts', import.meta.url)))
   const appPort = await messageOf<number>(app.worker)
   const subjects: Subject[] = []
   for (const name of names) {
@@ -68,7 +68,7 @@ async function startGatewayProcess(appPort: number, folder: string, flags: reado
   try {
     const config = join(folder, 'gateway.yaml')
     await writeFile(config, gatewayConfig({ port, url, appPort, senderDomain: alice.domain }))
-    const running = await startServer(process.execPath, [...flags, root('src/cli.ts'), 'serve', '--config', config], {
+    const running = await startServer(process.execPath, [...flags, CLI, 'serve', '--config', config], {
       port,
     })
     alice.pair({ integrationApi: `${url}/ocm`, launchUrl: `${url}${APP_BASE}.ocm/open`, appName: 'Bench' })
@@ -127,7 +127,7 @@ async function launch(port: number, launchUrl: string, token: string): Promise<s
 async function startConfigurableHttpProxy(appPort: number) {
   const [port, apiPort] = [await freePort(), await freePort()]
   const args = [
-    root('node_modules/configurable-http-proxy/bin/configurable-http-proxy'),
+    fileURLToPath(import.meta.resolve('configurable-http-proxy/bin/configurable-http-proxy')),
     ...['--ip', '127.0.0.1', '--port', `${port}`, '--api-ip', '127.0.0.1', '--api-port', `${apiPort}`],
     ...['--default-target', `http://127.0.0.1:${appPort}`, '--log-level', 'error', '--keep-alive-timeout', '65000'],
   ]
