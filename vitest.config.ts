@@ -17,6 +17,7 @@ export default defineConfig({
       {
         test: {
           name: 'interop',
+          globalSetup: ['test/interop/report.ts'],
           include: ['test/interop/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 900_000,

@@ -37,8 +37,6 @@ const SWEEP_MS = 1000
 const HOUSEKEEPING_MS = 60_000
 const DRAIN_MS = 10_000
 
-export type Gateway = Awaited<ReturnType<typeof startGateway>>
-
 type Foundations = Awaited<ReturnType<typeof layFoundations>>
 
 /** What outlives a reload of the configuration: the store, the sessions, the open connections, our key. */

@@ -22,8 +22,6 @@ export interface Forwarding {
   readonly responseHeaders: (raw: readonly string[]) => string[]
 }
 
-export type Upstream = ReturnType<typeof createUpstream>
-
 /**
  * One app’s connections: kept alive, streamed both ways with backpressure. Trailers and 1xx answers end here.
  */

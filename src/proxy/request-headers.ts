@@ -2,7 +2,7 @@ import type { ForwardPolicy } from '../apps/app.ts'
 import { badRequest } from '../core/errors.ts'
 
 /** What the app is told of the way a request came; decided by the gateway, never by the client. */
-export interface Forwarded {
+interface Forwarded {
   /** The chain from trusted proxies, if any, then the peer. */
   readonly for: string
   readonly proto: 'http' | 'https'

@@ -17,8 +17,6 @@ export interface Handshake {
   readonly onFailure: (error: GatewayError) => void
 }
 
-export type WebSocketUpstream = ReturnType<typeof createWebSocketUpstream>
-
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 /**

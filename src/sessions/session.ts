@@ -33,8 +33,3 @@ export interface Remainder {
   readonly returnUri: string | undefined
   readonly frameAncestors: readonly string[]
 }
-
-/** Whether an ended session’s page should speak of the share (revoked) or of time. */
-export function isFinal(reason: string): boolean {
-  return reason === 'revoked' || reason === 'replaced' || reason === 'unpaired'
-}

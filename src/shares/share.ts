@@ -3,7 +3,7 @@ import type { Permission } from '../config/schema.ts'
 import { parseOcmAddress } from '../core/ocm-address.ts'
 
 /** How the Receiving Server may present the app (OCM `protocol.webapp.targets`). */
-export type Target = 'iframe' | 'blank'
+type Target = 'iframe' | 'blank'
 
 /** A share as the Sending Server described it, secrets removed; OCM’s own names. */
 export interface Share {
@@ -21,7 +21,7 @@ export interface Share {
   readonly webdav: { readonly uri: string } | undefined
 }
 
-export interface WebappEntry {
+interface WebappEntry {
   readonly uri: string | undefined
   readonly permissions: readonly Permission[]
   /** `undefined` when the sender did not say: both are then allowed. */

@@ -1,4 +1,4 @@
-import type { Mode, PairingConfig, Permission, Tolerance } from '../config/schema.ts'
+import type { PairingConfig } from '../config/schema.ts'
 import { invalidToken } from '../core/errors.ts'
 import { isLoopbackHost } from '../core/loopback.ts'
 import { canonicalAuthority, hostnameOf } from '../core/ocm-address.ts'
@@ -7,7 +7,6 @@ import { canonicalAuthority, hostnameOf } from '../core/ocm-address.ts'
 export type Pairing = PairingConfig
 
 export type Pairings = ReturnType<typeof createPairings>
-export type { Mode, Permission, Tolerance }
 
 export function createPairings(
   configured: readonly PairingConfig[],

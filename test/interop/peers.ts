@@ -24,7 +24,7 @@ class PeerMissing extends Error {
 
 /**
  * Obtains a peer before the tests of a file, and stops it after them. Where it cannot be had, its tests are skipped and
- * the report says why; in CI they fail.
+ * the report says why. A peer that is there and does not start, fails them.
  *
  * @param name with its version
  */
@@ -41,9 +41,8 @@ export function usePeer<T extends Peer>(name: string, obtain: () => Promise<T>):
       missing = `${name} cannot be had here: ${error.message}`
       appeared({
         peer: name,
-        outcome: `MISSING (its tests ${process.env.CI ? 'fail' : 'are skipped'}): ${error.message}`,
+        outcome: `MISSING (its tests are skipped): ${error.message}`,
       })
-      if (process.env.CI) throw new Error(missing)
     }
   }, OBTAIN_MS)
   beforeEach(({ skip }) => skip(missing !== undefined, missing))

@@ -23,7 +23,7 @@ export const CLAIMS = {
   jti: 'a1B2c3D4e5F6g7H8',
 }
 
-export function headerOf({ kid, alg, header }: Minting): Record<string, unknown> {
+function headerOf({ kid, alg, header }: Minting): Record<string, unknown> {
   return { typ: 'at+jwt', alg, kid, ...header }
 }
 

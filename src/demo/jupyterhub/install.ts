@@ -10,7 +10,7 @@ const OLDEST_PYTHON = [3, 10] as const
 
 type Report = (line: string) => void
 
-export interface JupyterHubVersions {
+interface JupyterHubVersions {
   readonly python: string
   readonly jupyterhub: string
   readonly jupyterlab: string

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { html, raw } from '../../../src/core/html.ts'
+import { type HtmlValue, html, raw } from '../../../src/core/html.ts'
 
 describe('the html template', () => {
   it('escapes text, in content and in quoted attributes', () => {
@@ -16,7 +16,7 @@ describe('the html template', () => {
     expect(`${html`<ul>${['<', html`<li>`, [1]]}</ul>`}`).toBe('<ul>&lt;<li>1</ul>')
   })
 
-  it.each([false, null, undefined])('shows nothing for %s', (nothing) => {
+  it.each<HtmlValue>([false, null, undefined])('shows nothing for %s', (nothing) => {
     expect(`${html`<p>${nothing}</p>`}`).toBe('<p></p>')
   })
 
