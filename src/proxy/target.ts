@@ -23,8 +23,8 @@ export function checkMethod(method: string): void {
 /**
  * Splits a request target (RFC 9112 §3.2.1, origin-form only) and refuses what two parsers could read differently.
  *
- * @throws {GatewayError} 400 `target_malformed`: absolute-form, fragment, raw backslash, control characters, malformed or NUL
- * escapes, or a dot segment in any spelling (`..`, `%2e%2e`, `..;x`, `..%2f`)
+ * @throws {GatewayError} 400 `target_malformed`: absolute-form, fragment, raw backslash, control characters, bytes that are
+ * not ASCII, malformed or NUL escapes, or a dot segment in any spelling (`..`, `%2e%2e`, `..;x`, `..%2f`)
  */
 export function parseTarget(raw: string): Target {
   const question = raw.indexOf('?')
@@ -32,7 +32,7 @@ export function parseTarget(raw: string): Target {
   const query = question === -1 ? '' : raw.slice(question)
   if (!raw.startsWith('/')) throw malformed('is not a path')
   if (/[#\\]/.test(raw)) throw malformed('has a fragment or a backslash')
-  if (/[\0-\x20\x7f]/.test(raw)) throw malformed('has a control character')
+  if (/[^\x21-\x7e]/.test(raw)) throw malformed('has a character that must be percent-encoded')
   if (path.includes('%') || path.includes('/.')) checkSegments(path)
   return { path, query }
 }

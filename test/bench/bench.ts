@@ -15,8 +15,8 @@ const BOUNDS: Partial<Record<WorkloadName, number>> = { '1k': 1, '100k': 1 }
 const NOISY_SPREAD = 0.3
 
 const PLANS: Record<'usual' | 'quick', Plan> = {
-  usual: { samples: 9, milliseconds: 2000, warmUpMilliseconds: 3000 },
-  quick: { samples: 3, milliseconds: 1000, warmUpMilliseconds: 1500 },
+  usual: { samples: 9, milliseconds: 2000, warmUp: 20_000 },
+  quick: { samples: 3, milliseconds: 1000, warmUp: 5_000 },
 }
 const NAMES: readonly SubjectName[] = ['app', 'gateway', 'configurable-http-proxy', 'nginx']
 const COMPARED: readonly SubjectName[] = ['gateway', 'configurable-http-proxy']

@@ -15,33 +15,52 @@ export interface Sample {
 export interface Plan {
   readonly samples: number
   readonly milliseconds: number
-  readonly warmUpMilliseconds: number
+  /** Requests that each subject answers before the first sample, so that its code is compiled. */
+  readonly warmUp: number
 }
+
+const WARM_UP_ROUNDS_MAX = 15
 
 /** Samples of each subject, by its name: one of each in turn, so that what slows the machine slows them all. */
 export async function measure(
   load: ChildProcess,
   subjects: readonly Subject[],
   workload: WorkloadName,
-  { samples, milliseconds, warmUpMilliseconds }: Plan,
+  { samples, milliseconds, warmUp }: Plan,
 ): Promise<Record<string, Sample[]>> {
   const taken: Record<string, Sample[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]))
-  for (const subject of subjects) await sample(load, subject, workload, warmUpMilliseconds)
+  for (const subject of subjects) await warm(load, subject, workload, warmUp)
   for (let round = 0; round < samples; round += 1) {
     for (const subject of subjects) taken[subject.name]?.push(await sample(load, subject, workload, milliseconds))
   }
   return taken
 }
 
+async function run(
+  load: ChildProcess,
+  { port, headers }: Subject,
+  workload: WorkloadName,
+  milliseconds: number,
+): Promise<Counted> {
+  load.send({ workload, port, headers, milliseconds } satisfies Job)
+  return messageOf<Counted>(load)
+}
+
+async function warm(load: ChildProcess, subject: Subject, workload: WorkloadName, warmUp: number): Promise<void> {
+  let units = 0
+  for (let round = 0; units < warmUp && round < WARM_UP_ROUNDS_MAX; round += 1)
+    units += (await run(load, subject, workload, 1000)).units
+}
+
 async function sample(
   load: ChildProcess,
-  { pid, port, headers }: Subject,
+  subject: Subject,
   workload: WorkloadName,
   milliseconds: number,
 ): Promise<Sample> {
+  const { pid } = subject
   const before = cpuSeconds(pid)
-  load.send({ workload, port, headers, milliseconds } satisfies Job)
-  const { units, seconds, p50Microseconds, p99Microseconds } = await messageOf<Counted>(load)
+  const { units, seconds, p50Microseconds, p99Microseconds } = await run(load, subject, workload, milliseconds)
   return {
     perSecond: units / seconds,
     p50Milliseconds: p50Microseconds / 1000,

@@ -23,6 +23,9 @@ export async function startServer(
     env: { ...process.env, NODE_ENV: 'production', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  const orphaned = () => child.kill()
+  process.once('exit', orphaned)
+  child.once('exit', () => process.off('exit', orphaned))
   let said = ''
   for (const output of [child.stdout, child.stderr]) output.on('data', (text) => (said += text))
   for (let tries = 0; tries < START_SECONDS * 20; tries += 1) {

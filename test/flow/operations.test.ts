@@ -129,25 +129,28 @@ describe('SIGHUP', () => {
 })
 
 describe('a restart', () => {
-  it.each(['SIGTERM', 'SIGKILL'])('after %s keeps sessions and shares (sqlite), and our key', async (signal) => {
-    const scene = await startScene()
-    const opened = await scene.open()
-    const other = await scene.open()
-    await scene.alice.unshare(other.share.providerId, { notify: false })
-    const keys = (await scene.send('/.well-known/jwks.json')).body.toString()
+  it.concurrent.each(['SIGTERM', 'SIGKILL'])(
+    'after %s keeps sessions and shares (sqlite), and our key',
+    async (signal) => {
+      const scene = await startScene()
+      const opened = await scene.open()
+      const other = await scene.open()
+      await scene.alice.unshare(other.share.providerId, { notify: false })
+      const keys = (await scene.send('/.well-known/jwks.json')).body.toString()
 
-    if (signal === 'SIGKILL') await scene.gateway.kill()
-    else await scene.gateway.terminate()
-    expect(secretsIn(databaseOf(scene)), 'secrets in the database').toEqual([])
-    await scene.gateway.start()
+      if (signal === 'SIGKILL') await scene.gateway.kill()
+      else await scene.gateway.terminate()
+      expect(secretsIn(databaseOf(scene)), 'secrets in the database').toEqual([])
+      await scene.gateway.start()
 
-    expect((await scene.visit('/notes/', opened)).status).toBe(200)
-    expect((await launch(scene.gateway, opened.token)).status).toBe(303)
-    expect((await scene.visit('/notes/', other)).status).toBe(401)
-    expect((await launch(scene.gateway, other.token)).status).toBe(410)
-    expect((await scene.send('/.well-known/jwks.json')).body.toString()).toBe(keys)
-    await scene.close()
-  })
+      expect((await scene.visit('/notes/', opened)).status).toBe(200)
+      expect((await launch(scene.gateway, opened.token)).status).toBe(303)
+      expect((await scene.visit('/notes/', other)).status).toBe(401)
+      expect((await launch(scene.gateway, other.token)).status).toBe(410)
+      expect((await scene.send('/.well-known/jwks.json')).body.toString()).toBe(keys)
+      await scene.close()
+    },
+  )
 })
 
 function databaseOf({ gateway: { folder } }: Scene): Buffer {

@@ -41,7 +41,7 @@ describe('a session', () => {
     expect((await scene.open()).setCookie).toMatch(/^__Secure-share-notes-[0-9a-f]{8}=/)
   })
 
-  it('ends with its self-contained token: open connections are cut within 2 s of exp', async () => {
+  it.concurrent('ends with its self-contained token: open connections are cut within 2 s of exp', async () => {
     const share = await scene.share({ mode: 'self-contained' })
     const exp = soon(2)
     const { cut } = await liveOf(scene, await launch(scene.gateway, await scene.token({ share, claims: { exp } })))
@@ -50,14 +50,14 @@ describe('a session', () => {
     expect(cutAt).toBeLessThan(exp + 2)
   })
 
-  it('ends with its share’s expiration', async () => {
+  it.concurrent('ends with its share’s expiration', async () => {
     const opened = await scene.open({ expiration: soon(2) })
     await gone(scene, opened)
     const late = await launch(scene.gateway, opened.token, { headers: { accept: 'application/json' } })
     expect([late.status, late.response.json().reason]).toEqual([410, 'share_expired'])
   })
 
-  it('outlives its token when a record stands behind it (boundTo: share)', async () => {
+  it.concurrent('outlives its token when a record stands behind it (boundTo: share)', async () => {
     const share = await scene.share()
     const exp = soon(1)
     const opened = await launch(scene.gateway, await scene.token({ share, claims: { exp } }))
@@ -119,7 +119,7 @@ describe('after the end', () => {
   })
   afterAll(() => scene.close())
 
-  it('of maxAge, a page leads back to the Receiving Server, anything else is 401', async () => {
+  it.concurrent('of maxAge, a page leads back to the Receiving Server, anything else is 401', async () => {
     const opened = await scene.open({}, returning)
     await (await liveOf(scene, opened)).cut
     const page = await scene.visit('/notes/some/page', opened, { headers: navigation })
@@ -131,7 +131,7 @@ describe('after the end', () => {
     expect((await scene.visit('/notes/a', opened, { method: 'POST', headers: navigation, body: 'x' })).status).toBe(401)
   })
 
-  it('without a way back, a page leads to one of ours that says why', async () => {
+  it.concurrent('without a way back, a page leads to one of ours that says why', async () => {
     const opened = await scene.open()
     await gone(scene, opened)
     const page = await scene.visit('/notes/', opened, { headers: navigation })
@@ -159,7 +159,7 @@ describe('a session that is bound to its token, and nobody uses', () => {
   })
   afterAll(() => scene.close())
 
-  it('ends after the idle timeout; one with an open WebSocket does not, nor one that is used', async () => {
+  it.concurrent('ends after the idle timeout; one with an open WebSocket does not, nor one that is used', async () => {
     const [idle, watching, used] = [await scene.open(), await scene.open(), await scene.open()]
     const live = await openWebSocket(scene.gateway, '/notes/live', watching)
     await until('the idle one is over', async () => {
@@ -174,7 +174,7 @@ describe('a session that is bound to its token, and nobody uses', () => {
     expect(page.header('location')).toBe('/notes/.ocm/expired?reason=idle')
   })
 
-  it('ends with the token, although the record stands', async () => {
+  it.concurrent('ends with the token, although the record stands', async () => {
     const share = await scene.share()
     const exp = soon(2)
     const opened = await launch(scene.gateway, await scene.token({ share, claims: { exp } }))

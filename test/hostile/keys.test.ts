@@ -79,7 +79,7 @@ describe('key endpoint slow, huge, redirecting, HTML, empty set, down: 503 not 4
     broken: (server) => ({ status: 500, body: goodKeys(server) }),
   }
 
-  it.each(FAULTY)('%s', async (name) => {
+  it.concurrent.each(FAULTY)('%s', async (name) => {
     const server = serverOf(name)
     if (name === 'down') await server.close()
     Object.assign(server.faults, { jwks: faults[name](server) })

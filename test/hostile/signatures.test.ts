@@ -13,7 +13,7 @@ let other: Scene
 
 beforeAll(async () => {
   scene = await startScene()
-  other = await startScene()
+  other = await startScene({ ocmServers: [{ domain: scene.alice.domain }] })
 })
 afterAll(() => Promise.all([scene.close(), other.close()]))
 

@@ -101,7 +101,7 @@ describe('a request target', () => {
       accepted += 1
       const { path, query } = parsed
       expect(path + query).toBe(raw)
-      expect(path).toMatch(/^\/[^?#\\\0\s]*$/)
+      expect(path).toMatch(/^\/[!-~]*$/)
       for (const reading of [path, read(path)]) {
         for (const segment of reading.split(/[/\\]/)) expect(segment.split(';')[0]).not.toMatch(/^\.{1,2}$/)
       }
