@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { text } from 'node:stream/consumers'
-import { parseArgs } from 'node:util'
+import { inspect, parseArgs } from 'node:util'
 import { appKinds } from './apps/registry.ts'
 import { checkFiles } from './check.ts'
 import { configJsonSchema } from './config/json-schema.ts'
@@ -124,7 +124,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-process.on('unhandledRejection', (error) => complain(`unhandled: ${(error as Error).stack}`))
+process.on('unhandledRejection', (error) => complain(`unhandled: ${inspect(error)}`))
 
 try {
   process.exitCode = await main(process.argv.slice(2))

@@ -22,9 +22,10 @@ import { createRateLimits } from './http/rate-limits.ts'
 import { BODILESS_FAST, createListener, createPublicHandlers, type Front, listen } from './http/server.ts'
 import { createSessionRoutes } from './http/session-routes.ts'
 import { createLiveConnections } from './sessions/live-connections.ts'
-import type { Session } from './sessions/session.ts'
+import type { EndReason, Session } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
-import { createGrants } from './shares/grant.ts'
+import { createGrants, type Grant } from './shares/grant.ts'
+import { underCeiling } from './shares/permissions.ts'
 import { createRecords } from './shares/records.ts'
 import { openStore } from './store/open.ts'
 import type { Workload } from './store/store.ts'
@@ -128,7 +129,12 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   return {
     front,
     apps,
-    close: () => Promise.all([outbound.close(), ...[...proxying.values()].map((each) => each.close())]),
+    /** Waits for what is under way, unless it is the end. */
+    close: (last = false) =>
+      Promise.all([
+        last ? outbound.destroy() : outbound.close(),
+        ...[...proxying.values()].map((each) => each.close()),
+      ]),
   }
 }
 
@@ -151,7 +157,7 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
   const { events, store, live, sessions } = foundations
   opened.defer(() => store.close())
   let rooms = buildRooms(config, foundations)
-  opened.defer(async () => void (await rooms.close()))
+  opened.defer(async () => void (await rooms.close(true)))
 
   const appOf = (webapp: string) => rooms.apps.find((app) => app.webapp.name === webapp)
   const release = async (session: Session) => {
@@ -160,6 +166,19 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
   sessions.onEnd((session) => void release(session).catch((err) => events.unexpected({ where: 'release', err })))
   const isClaimed = async ({ webapp, name, ...key }: Workload) =>
     (await sessions.ofShare(key)).some((session) => session.webapp === webapp && session.scope.includes(`/${name}/`))
+
+  /** What a reload takes away, and what a crash in the middle of a revocation left, ends now and not with the next request. */
+  const judge = async ({ webapp, grant }: Session): Promise<Grant | EndReason> => {
+    const { senderDomain, shareId } = grant
+    const pairing = config.ocmServers.find(({ domain }) => domain === senderDomain)
+    const served = config.webapps.find(({ name }) => name === webapp)
+    if (pairing === undefined || !(served?.ocmServers?.includes(senderDomain) ?? served !== undefined))
+      return 'unpaired'
+    if ((await foundations.records.find({ senderDomain, shareId })) === 'revoked') return 'revoked'
+    const permissions = underCeiling(grant.share.webapp.permissions, pairing.permissions)
+    return permissions.length === 0 ? 'replaced' : { ...grant, permissions }
+  }
+  const revise = () => sessions.revise(judge).catch((err) => events.unexpected({ where: 'revise', err }))
 
   opened.use(every(SWEEP_MS, () => sessions.sweep(), events))
   opened.use(every(Math.min(30_000, config.sessions.idleTimeout * 250), () => sessions.keepAlive(), events))
@@ -201,6 +220,7 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
   const url = urlOf(settings.tls ? 'https' : 'http', at)
   const adminUrl = urlOf('http', adminAt)
   events.listening({ url, adminUrl })
+  void revise()
   void houseKeeping().catch((err) => events.unexpected({ where: 'housekeeping', err }))
   const owned = opened.move()
 
@@ -213,7 +233,7 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
       const before = rooms
       rooms = buildRooms(next, foundations)
       config = next
-      void before.close()
+      void revise().finally(() => before.close())
     },
     /** Stops accepting, lets requests under way finish for a while, closes WebSockets, then everything. */
     async close(): Promise<void> {

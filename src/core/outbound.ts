@@ -156,6 +156,11 @@ export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean
         throw new OutboundError(`${url} did not answer JSON`, { cause })
       }
     },
+    /** Cuts what is under way. */
+    async destroy() {
+      await Promise.all(Object.values(agents).map((agent) => agent.destroy()))
+    },
+    /** Waits for what is under way. */
     async close() {
       await Promise.all(Object.values(agents).map((agent) => agent.close()))
     },

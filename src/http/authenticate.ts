@@ -16,7 +16,7 @@ export interface Authenticated {
 export type Authenticate = ReturnType<typeof createAuthenticate>
 
 /** More of our cookies than any browser of one person sends for one path; the rest is not looked at. */
-const MAX_COOKIES = 24
+const MAX_COOKIES = 50
 
 /**
  * The one door: a bare request → the live session whose scope the request falls into. Plain requests and WebSocket
@@ -41,8 +41,9 @@ export function createAuthenticate({
     const prefix = `${cookiePrefix}-${site.app.webapp.name}-`
     let newest: Session | undefined
     let ended: Remainder | undefined
-    for (const { name, value } of ours.slice(0, MAX_COOKIES)) {
-      if (!name.startsWith(prefix)) continue
+    const candidates = ours.filter(({ name }) => name.startsWith(prefix))
+    // Browsers send the oldest first.
+    for (const { value } of candidates.slice(-MAX_COOKIES)) {
       const idHash = hashCookieValue(value)
       const found = sessions.known(idHash) ?? (await sessions.find(idHash))
       if (found === undefined) continue

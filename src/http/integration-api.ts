@@ -64,13 +64,15 @@ export function createIntegrationApi(parts: IntegrationParts) {
     return { body, pairing, signature: await verified(req, pairing) }
   }
 
-  /** What proved to come from a pairing counts against its rate, all else against the client’s address. */
+  /**
+   * What does not prove to come from a pairing counts against the client’s address. What does, against the pairing’s rate:
+   * shares and launches apart, so that neither stands in the way of the other, and a revocation against nothing.
+   */
   async function signed(req: Request): Promise<SignedRequest> {
     const proven = await prove(req).catch((error) => {
       rateLimits.take(`address ${contextOf(req).client.address}`, failuresPerMinute)
       throw error
     })
-    rateLimits.take(`pairing ${proven.pairing.domain}`, proven.pairing.limits.requestsPerMinute)
     return proven
   }
 
@@ -117,6 +119,7 @@ export function createIntegrationApi(parts: IntegrationParts) {
   const shares: RequestHandler = async (req, res) => {
     const context = contextOf(req)
     const { body, pairing, signature } = await signed(req)
+    rateLimits.take(`shares ${pairing.domain}`, pairing.limits.requestsPerMinute)
     const identified = readProvisioning(body)
     if (Array.isArray(identified))
       throw badRequest('fields_invalid', `The share is not acceptable: ${identified.join('; ')}.`)
@@ -167,7 +170,7 @@ export function createIntegrationApi(parts: IntegrationParts) {
       rateLimits.take(`address ${context.client.address}`, failuresPerMinute)
       throw error
     })
-    rateLimits.take(`pairing ${credential.pairing.domain}`, credential.pairing.limits.requestsPerMinute)
+    rateLimits.take(`launches ${credential.pairing.domain}`, credential.pairing.limits.requestsPerMinute)
     Object.assign(context, { senderDomain: credential.pairing.domain, shareId: credential.clientId })
     const ended = await sessions.endPerson(await grants.of(credential), 'closed')
     sendJson(res, 200, { status: 'closed' })

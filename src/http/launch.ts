@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { App } from '../apps/app.ts'
-import { badRequest, invalidToken, notFound, unavailable, unsupportedMediaType } from '../core/errors.ts'
+import { badRequest, gone, invalidToken, notFound, unavailable, unsupportedMediaType } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 import { decodePath } from '../proxy/target.ts'
 import { cookieName, hashCookieValue, setCookie, splitCookies } from '../sessions/cookie.ts'
@@ -137,7 +137,7 @@ export function createLaunch({
       shareId: credential.clientId,
       frameAncestors: receiver.origins,
     })
-    rateLimits.take(`pairing ${pairing.domain}`, pairing.limits.requestsPerMinute)
+    rateLimits.take(`launches ${pairing.domain}`, pairing.limits.requestsPerMinute)
     checkTtl(form.ttl, credential.exp)
     context.returnUri = returnUriOf(form, receiver, context)
     if (!(site.app.webapp.ocmServers?.includes(pairing.domain) ?? true)) {
@@ -153,7 +153,7 @@ export function createLaunch({
       pairing.limits.sessions,
     )
     await confirm(session, credential)
-    const location = await firstLocation(site.app, session)
+    const location = await firstLocation(site.app, session, sessions)
     if (cookieValue !== undefined) {
       res.append(
         'set-cookie',
@@ -172,9 +172,11 @@ export function createLaunch({
 }
 
 /** The app’s page when it is ready, else the starting page while it is being started. */
-async function firstLocation(app: App, session: Parameters<App['ready']>[0]): Promise<string> {
+async function firstLocation(app: App, session: Session, sessions: Sessions): Promise<string> {
   const location = await app.ready(session)
   if (location !== undefined) return location
+  // The app may have taken its time to answer: nothing is started for a session that ended meanwhile.
+  if (!(await sessions.isLive(session))) throw gone('share_closed', 'The share was closed while it was being opened.')
   // The starting page joins this start, or begins it anew when it failed meanwhile.
   app.prepare(session, () => {}).catch(() => {})
   return `${session.scope}.ocm/starting`
@@ -192,9 +194,10 @@ function refuseQueryToken({ target }: RequestContext): void {
 
 /** The path below the launch URL, decoded once: a hint of which file to open. */
 function readSuffix(raw: string): string {
-  const suffix = decodePath(raw).replace(/\/+$/, '')
+  const decoded = raw.length > MAX_SUFFIX ? '..' : decodePath(raw)
+  const suffix = decoded.endsWith('/') ? decoded.slice(0, -1) : decoded
   const segments = suffix.split('/')
-  const bad = raw.length > MAX_SUFFIX || /%2f|%5c/i.test(raw) || suffix.includes('\\') || /[\0-\x1f\x7f]/.test(suffix)
+  const bad = /%2f|%5c/i.test(raw) || suffix.includes('\\') || /[\0-\x1f\x7f]/.test(suffix)
   if (bad || segments.includes('..') || segments.includes('.') || (suffix !== '' && segments.includes(''))) {
     throw badRequest('suffix_malformed', 'The path behind the launch address is not a plain relative path.')
   }

@@ -56,10 +56,7 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
   /** The one authorisation of plain requests and WebSockets. @throws {GatewayError} 403 */
   function authorize(req: IncomingMessage, session: Session, { path }: Target, upgrade: boolean): void {
     checkSameOrigin(req, origin, upgrade)
-    // Many servers take empty segments for nothing, so that rules must not tell `//admin` from `admin`.
     const relative = decodePath(path.slice(session.scope.length))
-      .replace(/\/{2,}/g, '/')
-      .replace(/^\//, '')
     const needed = app.authorize(session, { method: req.method ?? '', path: relative, upgrade })
     if (permits(session.grant.permissions, needed)) return
     throw forbidden('permission_missing', `This share does not include the permission to ${needed}.`)
@@ -172,16 +169,19 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
       const credentials = await app.credentials(session)
       if (credentials === undefined) throw unavailable('app_not_started', 'The application has to be started first.')
       if (socket.destroyed) return
+      let open = false
       sockets.upgrade(req, socket, head, {
         ...rulesFor(req, context, authenticated, credentials),
         onOpen: () => {
+          open = true
           events.webSocketOpened({ webapp: webapp.name })
           socket.once('close', () => events.webSocketClosed({ webapp: webapp.name }))
         },
         onFailure: (error) => {
           const { reason, status, message, detail } = error
           events.upstreamFailed({ requestId: context.requestId, webapp: webapp.name, reason, status, message, detail })
-          if (error.reason !== 'upstream_no_upgrade') refuseWith(socket, error, context.requestId)
+          if (open) socket.destroy()
+          else if (error.reason !== 'upstream_no_upgrade') refuseWith(socket, error, context.requestId)
         },
       })
     },

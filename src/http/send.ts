@@ -8,7 +8,13 @@ export function sendPage(res: ServerResponse, status: number, page: Page): void 
 }
 
 export function sendJson(res: ServerResponse, status: number, value: unknown, contentType = 'application/json'): void {
-  res.writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store' }).end(JSON.stringify(value))
+  res
+    .writeHead(status, {
+      'content-type': contentType,
+      'cache-control': 'no-store',
+      'content-security-policy': NEVER_FRAMED,
+    })
+    .end(JSON.stringify(value))
 }
 
 /** Headers that go with a refusal, whatever its body: RFC 6750 §3 and RFC 9110 §10.2.3. */
@@ -36,6 +42,9 @@ export function problem({ status, reason, message }: GatewayError, requestId: st
   const title = TITLES[status] ?? 'Error'
   return { type: 'about:blank', title, status, detail: message, message, reason, requestId }
 }
+
+/** JSON is for programs: nobody frames it. */
+const NEVER_FRAMED = "default-src 'none'; frame-ancestors 'none'"
 
 export const PROBLEM_JSON = 'application/problem+json'
 

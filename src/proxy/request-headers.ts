@@ -28,6 +28,10 @@ const HOP_BY_HOP = new Set(
   ),
 )
 const IDENTITY = new Set(['forwarded', 'x-real-ip', 'x-remote-user', 'remote-user'])
+/** What some frameworks believe more than the request itself: permissions were decided on the request itself. */
+const OVERRIDES = new Set(
+  'x-http-method-override x-http-method x-method-override x-original-url x-original-method x-rewrite-url'.split(' '),
+)
 const ONCE = ['host', 'authorization', 'content-length']
 
 /** What a header name means, whoever sends it. */
@@ -35,12 +39,13 @@ interface Meaning {
   readonly lower: string
   /** CGI-style servers read `X_OCM_User` and `X.OCM.User` as `X-OCM-User`: names are compared after folding. */
   readonly folded: string
-  /** Never forwarded: the connection’s, the cookies (which are sent anew), or what could pass for ours. */
+  /** Never forwarded: the connection’s, the cookies (which are sent anew), overrides, or what could pass for ours. */
   readonly dropped: boolean
   readonly once: boolean
 }
 
 const MEANINGS_MAX = 1000
+const REMEMBERED_NAME_MAX = 64
 const meanings = new Map<string, Meaning>()
 
 /** Clients send few different names: each spelling is looked at once. */
@@ -50,10 +55,10 @@ function meaningOf(name: string): Meaning {
   const lower = name.toLowerCase()
   const folded = lower.replace(/[_.]/g, '-')
   const ours = /^x-(ocm|forwarded)-/.test(folded) || IDENTITY.has(folded)
-  const dropped = ours || HOP_BY_HOP.has(lower) || lower === 'cookie'
+  const dropped = ours || HOP_BY_HOP.has(lower) || OVERRIDES.has(folded) || lower === 'cookie'
   const meaning = { lower, folded, dropped, once: ONCE.includes(lower) }
   if (meanings.size >= MEANINGS_MAX) meanings.clear()
-  meanings.set(name, meaning)
+  if (name.length <= REMEMBERED_NAME_MAX) meanings.set(name, meaning)
   return meaning
 }
 

@@ -19,6 +19,8 @@ export interface ResponseRules {
   readonly endedPage: string
 }
 
+/** What would give a share’s content power over more than its own path, or beyond its own end. */
+const OVER_THE_ORIGIN = new Set('service-worker-allowed clear-site-data report-to reporting-endpoints nel'.split(' '))
 const HOP_BY_HOP = new Set(
   'connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade x-frame-options'.split(
     ' ',
@@ -41,7 +43,13 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
     const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || named?.has(lower) || rules.policy.dropResponseHeaders.includes(lower)) continue
+    if (
+      HOP_BY_HOP.has(lower) ||
+      OVER_THE_ORIGIN.has(lower) ||
+      named?.has(lower) ||
+      rules.policy.dropResponseHeaders.includes(lower)
+    )
+      continue
     switch (lower) {
       case 'content-security-policy':
         policySeen = true

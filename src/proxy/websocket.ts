@@ -120,7 +120,7 @@ function upgradeHeaders(res: IncomingMessage, { responseHeaders }: Handshake): R
 
 /** Values of one name stay separate lines. */
 function headerObject(flat: readonly string[]): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = {}
+  const headers: Record<string, string | string[]> = Object.create(null)
   for (let index = 0; index < flat.length; index += 2) {
     const name = (flat[index] ?? '').toLowerCase()
     const value = flat[index + 1] ?? ''

@@ -25,7 +25,7 @@ export interface Session {
 }
 
 /** Why a session ended. */
-export type EndReason = 'revoked' | 'expired' | 'idle' | 'logout' | 'replaced' | 'closed' | 'unpaired'
+export type EndReason = 'revoked' | 'expired' | 'idle' | 'logout' | 'replaced' | 'closed' | 'superseded' | 'unpaired'
 
 /** What is left of an ended session for a day. */
 export interface Remainder {

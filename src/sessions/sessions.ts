@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { SessionsConfig } from '../config/schema.ts'
 import { unavailable } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
@@ -13,6 +15,10 @@ import { createSessionCache, rowOf, sessionOf } from './session-cache.ts'
 const REMAINDER_SECONDS = 86_400
 const TOUCH_AFTER_SHARE_OF_IDLE = 0.1
 const DUE_BATCH = 100
+/** Open sessions of one person for one share at one webapp; a further launch ends the oldest. */
+const PER_PERSON = 50
+/** After so many sessions in a row the others get a turn. */
+const BATCH = 20
 const FRESH_SECONDS = 1
 
 /** What a launch asks for. */
@@ -79,8 +85,11 @@ export function createSessions(
     which: (session: Session) => boolean = () => true,
   ): Promise<number> {
     const sessions = (await store.sessions.ofShare(key)).map(sessionOf).filter(which)
-    const ended = await Promise.all(sessions.map((session) => end(session, reason)))
-    return ended.filter(Boolean).length
+    let ended = 0
+    await inTurns(sessions, async (session) => {
+      if (await end(session, reason)) ended += 1
+    })
+    return ended
   }
 
   /**
@@ -137,12 +146,46 @@ export function createSessions(
 
   /** A newer token of the same person for the same share serves all their running sessions; what they may do stays. */
   async function renewOthers({ tokenExpiresAt, ...grant }: Grant): Promise<void> {
-    for (const { idHash } of await store.sessions.ofShare(grant)) {
-      await change(idHash, (session) => {
+    await inTurns(await store.sessions.ofShare(grant), ({ idHash }) =>
+      change(idHash, (session) => {
         const older = sameGrantee(session.grant, grant) && tokenExpiresAt > session.grant.tokenExpiresAt
         return older ? regranted(session, { ...session.grant, tokenExpiresAt }) : undefined
-      })
+      }),
+    )
+  }
+
+  /** Makes room for one more of this person’s sessions, so that nobody’s share fills up with forgotten ones. */
+  async function makeRoom({ grant, webapp }: Opening): Promise<void> {
+    const sessions = (await store.sessions.ofShare(grant)).map(sessionOf)
+    const own = sessions.filter((session) => session.webapp === webapp && sameGrantee(session.grant, grant))
+    const surplus = own.toSorted((a, b) => a.openedAt - b.openedAt).slice(0, Math.max(0, own.length - PER_PERSON + 1))
+    for (const session of surplus) await end(session, 'superseded')
+  }
+
+  /**
+   * Brings one session under what is granted now: ends it, narrows or widens it, or leaves it.
+   *
+   * @returns whether it was narrowed; its connections are cut then, because they must come through the door again
+   */
+  async function settle(
+    session: Session,
+    grantNow: (session: Session) => Grant | undefined,
+    reason: EndReason,
+  ): Promise<boolean> {
+    if (grantNow(session) === undefined) {
+      await end(session, reason)
+      return false
     }
+    let narrower = false
+    await change(session.idHash, (held) => {
+      const grant = grantNow(held) ?? held.grant
+      narrower = !covers(grant.permissions, held.grant.permissions)
+      const framable = grant.share.webapp.targets?.includes('iframe') ?? true
+      const next = { ...regranted(held, grant), frameAncestors: framable ? held.frameAncestors : [] }
+      return isDeepStrictEqual(next, held) ? undefined : next
+    })
+    if (narrower) live.cut(session.idHash)
+    return narrower
   }
 
   return {
@@ -159,6 +202,7 @@ export function createSessions(
       await renewOthers(opening.grant)
       const reused = await reuse(opening)
       if (reused !== undefined) return { session: reused, cookieValue: undefined }
+      await makeRoom(opening)
       const cookieValue = newCookieValue()
       const { presented: _, limit, ...opened } = opening
       const { grant } = opened
@@ -215,27 +259,30 @@ export function createSessions(
      * @param grantNow what the record leaves of a session’s grant; `undefined`: nothing
      */
     async reconcile(key: ShareKey, grantNow: (session: Session) => Grant | undefined): Promise<void> {
-      const narrowed: string[] = []
-      for (const row of await store.sessions.ofShare(key)) {
-        const { idHash } = row
-        if (grantNow(sessionOf(row)) === undefined) {
-          await end(sessionOf(row), 'replaced')
-          continue
-        }
-        let narrower = false
-        await change(idHash, (session) => {
-          const grant = grantNow(session) ?? session.grant
-          narrower = !covers(grant.permissions, session.grant.permissions)
-          return regranted(session, grant)
-        })
-        // What was opened under the wider grant must come through the door again.
-        if (!narrower) continue
-        live.cut(idHash)
-        narrowed.push(idHash)
-      }
+      let narrowed = 0
+      await inTurns(await store.sessions.ofShare(key), async (row) => {
+        if (await settle(sessionOf(row), grantNow, 'replaced')) narrowed += 1
+      })
       const { senderDomain, shareId } = key
-      if (narrowed.length > 0) events.sessionsNarrowed({ senderDomain, shareId, sessions: narrowed.length })
+      if (narrowed > 0) events.sessionsNarrowed({ senderDomain, shareId, sessions: narrowed })
     },
+
+    /**
+     * Looks at every live session: at start-up and after a reload, not in the request path.
+     *
+     * @param judge what is granted now, or why it ends
+     */
+    async revise(judge: (session: Session) => Promise<Grant | EndReason>): Promise<void> {
+      await inTurns(await store.sessions.due(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), async (row) => {
+        const session = sessionOf(row)
+        const judgement = await judge(session)
+        if (typeof judgement === 'string') await end(session, judgement)
+        else await settle(session, (held) => ({ ...held.grant, permissions: judgement.permissions }), 'replaced')
+      })
+    },
+
+    /** Whether it lives at this very moment, by the store. */
+    isLive: async ({ idHash }: Session): Promise<boolean> => (await store.sessions.get(idHash))?.state === 'live',
 
     /** Live sessions of a share, at whatever webapp. */
     ofShare: async (key: ShareKey): Promise<Session[]> => (await store.sessions.ofShare(key)).map(sessionOf),
@@ -253,7 +300,7 @@ export function createSessions(
       let due: readonly SessionRow[]
       do {
         due = await store.sessions.due(now(), DUE_BATCH)
-        for (const session of due.map(sessionOf)) await end(session, timeReason(session))
+        await inTurns(due.map(sessionOf), (session) => end(session, timeReason(session)))
       } while (due.length === DUE_BATCH)
     },
 
@@ -269,6 +316,14 @@ export function createSessions(
 
   function timeReason(session: Session): EndReason {
     return session.expiresAt <= now() ? 'expired' : 'idle'
+  }
+}
+
+/** One after the other, and the rest of the process in between: the store answers at once, so nobody else would get a turn. */
+async function inTurns<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>): Promise<void> {
+  for (const [index, item] of items.entries()) {
+    if (index % BATCH === BATCH - 1) await setImmediate()
+    await work(item)
   }
 }
 

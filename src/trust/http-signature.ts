@@ -18,7 +18,7 @@ export interface VerifiedSignature {
   readonly keyid: string
   /** Epoch seconds. */
   readonly created: number
-  /** SHA-256 of the signature bytes, base64url: the same request repeated has the same one (unless its algorithm is randomized). */
+  /** SHA-256 of the signature base, base64url: the same request repeated has the same one, however its bytes were varied. */
   readonly fingerprint: string
   /** The signature had no `tag` and was accepted because the pairing tolerates that. */
   readonly untagged: boolean
@@ -91,7 +91,7 @@ export async function verifySignature(
       detail: { keyid },
     })
   }
-  return { keyid, created, fingerprint: createHash('sha256').update(signature).digest('base64url'), untagged }
+  return { keyid, created, fingerprint: createHash('sha256').update(base).digest('base64url'), untagged }
 }
 
 /** RFC 9421 §3.2, last steps: the algorithm named must be the key’s own, then the bytes decide. */
@@ -169,8 +169,15 @@ function dictionaryOf(message: SignedMessage, name: 'signature' | 'signature-inp
 
 /** The keys of a structured-field dictionary as written: a parser keeps only the last of two equal ones (RFC 9651 §4.2.2). */
 function topLevelKeys(field: string): string[] {
-  const withoutStrings = field.replace(/"(?:[^"\\]|\\.)*"/g, '')
-  return withoutStrings.split(',').map((member) => member.trim().replace(/[=;].*$/s, ''))
+  let quoted = false
+  let outside = ''
+  for (let index = 0; index < field.length; index += 1) {
+    const char = field[index] ?? ''
+    if (quoted && char === '\\') index += 1
+    else if (char === '"') quoted = !quoted
+    else if (!quoted) outside += char
+  }
+  return outside.split(',').map((member) => member.trim().split(/[=;]/, 1)[0] ?? '')
 }
 
 function checkParameters(input: InnerList, now: number) {

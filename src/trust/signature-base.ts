@@ -76,7 +76,7 @@ function fieldValue(name: string, { headers }: Parts): string {
   if (name !== name.toLowerCase()) throw new ComponentError(`"${name}" must be lower case`)
   const values = headers
     .filter(([key]) => key.toLowerCase() === name)
-    .map(([, value]) => value.replace(/\s*\r?\n\s+/g, ' ').trim())
+    .map(([, value]) => (value.includes('\n') ? value.replace(/[ \t]*\r?\n[ \t]+/g, ' ') : value).trim())
   if (values.length === 0) throw new ComponentError(`"${name}" is covered but not in the message`)
   return values.join(', ')
 }

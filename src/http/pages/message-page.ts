@@ -76,6 +76,10 @@ const ENDINGS: Record<string, Ending> = {
   },
   idle: { heading: 'You were away for a while', text: 'The application was closed because nobody used it.' },
   logout: { heading: 'You are logged out', text: 'The application was closed as you asked.' },
+  superseded: {
+    heading: 'You have opened this share very often',
+    text: 'The oldest of your windows with it was closed to make room for a new one.',
+  },
   closed: { heading: 'The application was closed', text: 'Your cloud has asked for it.' },
 }
 

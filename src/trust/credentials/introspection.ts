@@ -199,10 +199,11 @@ export function createIntrospectionVerifier({
   /** A JWT says whose it is; an opaque credential is of the one pairing here that takes such. */
   function whoIssued(text: string, candidates: readonly Pairing[]): Pairing | undefined {
     const iss = issuerOf(text)
-    if (iss === undefined)
-      return candidates.find(
-        ({ modes, introspection }) => introspection !== undefined && modes.includes('introspected'),
-      )
+    if (iss === undefined) {
+      // Where several could own it, none is asked: the others’ secrets are not theirs to see.
+      const owners = candidates.filter(({ modes, introspection }) => introspection && modes.includes('introspected'))
+      return owners.length === 1 ? owners[0] : undefined
+    }
     const pairing = pairings.ofIssuer(iss.claimed)
     const only = pairing.modes.every((mode) => mode === 'introspected')
     return only || pairing.introspection?.prefer ? pairing : undefined
