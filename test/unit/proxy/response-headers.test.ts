@@ -40,6 +40,13 @@ describe('what is not the app’s to say', () => {
     },
   )
 
+  it.each(['Service-Worker-Allowed', 'Clear-Site-Data', 'Report-To', 'NEL', 'Reporting-Endpoints'])(
+    '%s: power over the whole origin',
+    (name) => {
+      expect(received([name, '/'], SAME)).toEqual(FRAMING)
+    },
+  )
+
   it('a header that its Connection names ends here', () => {
     expect(received(['Connection', 'close, X-Hop', 'X-Hop', '1', 'X-End', '2'], SAME)).toEqual({
       'x-end': ['2'],

@@ -57,6 +57,20 @@ describe('a launch', () => {
     expect(session).not.toHaveProperty('presented')
   })
 
+  it('makes room among a person’s own sessions: the 51st ends the oldest, and nobody else’s', async () => {
+    const { open, find, clock } = setUp()
+    const first = await open()
+    const other = await open({ user: 'eve@nextcloud2.docker' })
+    for (let index = 0; index < 49; index++) {
+      clock.advance(1)
+      await open()
+    }
+    expect(await find(first.session)).toBe('live')
+    clock.advance(1)
+    await open()
+    expect([await find(first.session), await find(other.session)]).toEqual(['superseded', 'live'])
+  })
+
   it('gives every browser its own session', async () => {
     const { open } = setUp()
     const opened = [await open(), await open(), await open()]

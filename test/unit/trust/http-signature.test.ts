@@ -84,6 +84,37 @@ describe('a signature as OCM asks for it', () => {
     expect(looked).toEqual([KEYID, KEYID, KEYID])
   })
 
+  it('has one fingerprint, however its ECDSA bytes are varied: (r, s) and (r, n − s) both verify', async () => {
+    const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+    const key = createPeerKey('P-256', 'cloud.example.org#1')
+    const { message, body } = signedRequest({
+      keyid: key.kid,
+      key: key.privateKey,
+      hash: 'sha256',
+      options: { dsaEncoding: 'ieee-p1363' },
+    })
+    const twin = message.headers.map(([name, value]): [string, string] => {
+      if (name !== 'signature') return [name, value]
+      const bytes = Buffer.from(/:(.*):/.exec(value)?.[1] ?? '', 'base64')
+      const s = N - BigInt(`0x${bytes.subarray(32).toString('hex')}`)
+      bytes.write(s.toString(16).padStart(64, '0'), 32, 'hex')
+      return [name, `ocm=:${bytes.toString('base64')}:`]
+    })
+    const published = importVerificationKey(key.jwk)
+    if (typeof published === 'string') throw new Error(published)
+    const rules = {
+      now: START,
+      senderDomain: 'cloud.example.org',
+      tolerateUntagged: false,
+      findKey: async () => published,
+    }
+    const [one, other] = [
+      await verifySignature(message, body, rules),
+      await verifySignature({ ...message, headers: twin }, body, rules),
+    ]
+    expect(other.fingerprint).toBe(one.fingerprint)
+  })
+
   it('stands beside signatures that are not OCM’s', async () => {
     const { message, body } = signedRequest(GOOD)
     const joined = withHeaders(message, {

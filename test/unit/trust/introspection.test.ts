@@ -124,6 +124,27 @@ describe('an introspected credential', () => {
     await expect(verify('opaque')).resolves.toMatchObject({ sub: 'alice' })
   })
 
+  it('is nobody’s when several pairings could own it: none of them sees the other’s secret', async () => {
+    const introspection = { url: `${base}/introspect`, auth: 'none' }
+    const candidates = ['a.example', 'b.example'].map((domain) =>
+      pairingOf(domain, { modes: ['introspected'], introspection }),
+    )
+    const pairings = createPairings(candidates, { insecureLoopback: true })
+    const { events } = createToldEvents()
+    const keys = createKeys({ outbound, now: clock.now, events, insecureLoopback: true })
+    const verify = createIntrospectionVerifier({
+      pairings,
+      keys,
+      outbound,
+      signingKey,
+      now: clock.now,
+      events,
+      takeRate: () => {},
+    })
+    await expect(verify('opaque', pairings.all)).resolves.toBeUndefined()
+    expect(asked).toEqual([])
+  })
+
   it('is nobody’s when no pairing here is introspected', async () => {
     await expect(verifierOf({}, { modes: ['provisioned'] })('opaque')).resolves.toBeUndefined()
     expect(asked).toEqual([])
