@@ -410,7 +410,6 @@ export function strayWebappSchema(unchecked: readonly string[], fields: Fields) 
 
 export type Permission = z.infer<typeof PERMISSION>
 export type Mode = z.infer<typeof MODE>
-export type Tolerance = z.infer<typeof TOLERANCE>
 export type ServerConfig = z.infer<ReturnType<typeof serverSchema>>
 export type PairingConfig = z.infer<ReturnType<typeof pairingSchema>>
 export type SessionsConfig = z.infer<ReturnType<typeof sessionsSchema>>
