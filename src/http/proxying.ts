@@ -105,6 +105,7 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
 
   /** From now on the end of the session cuts this connection, whatever it is waiting for. */
   function endWith({ idHash }: Session, connection: ServerResponse | Duplex): void {
+    if (connection.closed) return
     connection.once(
       'close',
       live.add(idHash, () => void connection.destroy()),
@@ -121,10 +122,6 @@ export function createProxying(site: Site, { authenticate, sessions, live, event
     const credentials = session === undefined ? {} : await app.credentials(session)
     if (credentials === undefined) return startFirst(req, res, context.scope)
     if (res.closed) return
-    if (session !== undefined) {
-      const done = live.add(session.idHash, () => res.destroy())
-      res.on('close', done)
-    }
     const startedAt = performance.now()
     const status = await upstream.request(req, res, rulesFor(req, context, authenticated, credentials))
     events.proxied({ webapp: webapp.name, code: status, seconds: (performance.now() - startedAt) / 1000 })

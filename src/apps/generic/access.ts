@@ -18,6 +18,7 @@ export function neededPermission(
   { access, readOnly }: GenericOptions,
 ): Permission {
   if (upgrade && !readOnly.webSockets) return 'write'
+  if (access.length === 0) return usualPermission(method)
   const literal = permissionByRule(method, path, { access })
   const folded = permissionByRule(method, foldedPath(path), { access: access.map(foldedRule) })
   return WEAKEST_FIRST.indexOf(literal) > WEAKEST_FIRST.indexOf(folded) ? literal : folded
@@ -25,7 +26,11 @@ export function neededPermission(
 
 function permissionByRule(method: string, path: string, { access }: Rules): Permission {
   const rule = access.find(({ methods, path: glob }) => methods.some((name) => name === method) && covers(glob, path))
-  return rule?.permission ?? (READING.has(method) ? 'view' : 'write')
+  return rule?.permission ?? usualPermission(method)
+}
+
+function usualPermission(method: string): Permission {
+  return READING.has(method) ? 'view' : 'write'
 }
 
 /** `*` and `**` stand for names that begin with a dot, too: to the matcher a dot becomes a letter like any other. */
