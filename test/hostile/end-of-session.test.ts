@@ -63,12 +63,17 @@ describe('revoke, expiry, record replaced with less, logout', () => {
   })
 
   it('expiry: closed within 2 s, also when very many expire at once', async () => {
-    const { share, token, cut } = await openAndStream(scene)
-    const others = await Promise.all(Array.from({ length: 250 }, () => launch(scene.gateway, token)))
+    const { share, cut } = await openAndStream(scene)
+    const crowd = await Promise.all(Array.from({ length: 6 }, () => scene.share()))
+    const tokens = await Promise.all(crowd.map((each) => scene.token({ share: each })))
+    const others = await Promise.all(
+      tokens.flatMap((token) => Array.from({ length: 40 }, () => launch(scene.gateway, token))),
+    )
     const last = await openWebSocket(scene.gateway, '/notes/live', { cookie: others.at(-1)?.cookie ?? '' })
     expect(last.status).toBe(101)
     const expiration = Math.floor(seconds()) + 3
-    await scene.alice.provision(scene.alice.notification({ ...share, expiration }))
+    const ending = (each: typeof share) => scene.alice.provision(scene.alice.notification({ ...each, expiration }))
+    await Promise.all([share, ...crowd].map(ending))
     const cutAt = await Promise.all([cut, last.closed]).then(seconds)
     expect(cutAt).toBeGreaterThanOrEqual(expiration)
     expect(cutAt).toBeLessThan(expiration + 2)
