@@ -87,7 +87,7 @@ const claim = z.object({
   resourceType: text.min(1),
   protocol,
   shareType: optionalText,
-  name: text.catch('').default(''),
+  name: z.string().catch('').default(''),
   expiration: epochSeconds,
 })
 
