@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { createAdminApp } from './admin/admin-app.ts'
 import { createMetrics } from './admin/metrics.ts'
 import type { App, AppKind } from './apps/app.ts'
+import { serves } from './apps/matching.ts'
 import { appKinds } from './apps/registry.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import { unavailable } from './core/errors.ts'
@@ -171,9 +172,8 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
   const judge = async ({ webapp, grant }: Session): Promise<Grant | EndReason> => {
     const { senderDomain, shareId } = grant
     const pairing = config.ocmServers.find(({ domain }) => domain === senderDomain)
-    const served = config.webapps.find(({ name }) => name === webapp)
-    if (pairing === undefined || !(served?.ocmServers?.includes(senderDomain) ?? served !== undefined))
-      return 'unpaired'
+    const configured = config.webapps.find(({ name }) => name === webapp)
+    if (pairing === undefined || configured === undefined || !serves(configured, senderDomain)) return 'unpaired'
     if ((await foundations.records.find({ senderDomain, shareId })) === 'revoked') return 'revoked'
     const permissions = underCeiling(grant.share.webapp.permissions, pairing.permissions)
     return permissions.length === 0 ? 'replaced' : { ...grant, permissions }

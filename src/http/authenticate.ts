@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { serves } from '../apps/matching.ts'
 import { hashCookieValue, splitCookies } from '../sessions/cookie.ts'
 import type { Remainder, Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -33,7 +34,7 @@ export function createAuthenticate({
 }) {
   /** A reload may have unpaired the sender, or taken the webapp from it. */
   function isServed({ grant: { senderDomain } }: Session, { app: { webapp } }: Site): boolean {
-    return pairings.find(senderDomain) !== undefined && (webapp.ocmServers?.includes(senderDomain) ?? true)
+    return pairings.find(senderDomain) !== undefined && serves(webapp, senderDomain)
   }
 
   return async ({ headers }: IncomingMessage, site: Site, scope: string | undefined): Promise<Authenticated> => {

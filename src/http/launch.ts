@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { App } from '../apps/app.ts'
+import { serves } from '../apps/matching.ts'
 import { badRequest, gone, invalidToken, notFound, unavailable, unsupportedMediaType } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 import { decodePath } from '../proxy/target.ts'
@@ -140,7 +141,7 @@ export function createLaunch({
     rateLimits.take(`launches ${pairing.domain}`, pairing.limits.requestsPerMinute)
     checkTtl(form.ttl, credential.exp)
     context.returnUri = returnUriOf(form, receiver, context)
-    if (!(site.app.webapp.ocmServers?.includes(pairing.domain) ?? true)) {
+    if (!serves(site.app.webapp, pairing.domain)) {
       throw invalidToken('issuer_not_paired', `This application does not serve shares of ${pairing.domain}.`)
     }
     const grant = await grants.of(credential)
