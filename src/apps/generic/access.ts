@@ -3,30 +3,38 @@ import type { Permission } from '../../config/schema.ts'
 import type { AppRequest } from '../app.ts'
 import type { GenericOptions } from './options.ts'
 
-type Rules = Pick<GenericOptions, 'access'>
-
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 const WEAKEST_FIRST: readonly Permission[] = ['view', 'read', 'write']
+
+/** The permission by rule of a method and a path. */
+type ByRule = (method: string, path: string) => Permission
 
 /**
  * The permission that a request needs: the first rule of `access` that matches, else reading needs `view`, the rest `write`.
  * A path that the app may take for another one needs what the stricter of the two does. A WebSocket is a GET, where the app’s
  * sockets only read.
  */
-export function neededPermission(
-  { method, path, upgrade }: AppRequest,
-  { access, readOnly }: GenericOptions,
-): Permission {
-  if (upgrade && !readOnly.webSockets) return 'write'
-  if (access.length === 0) return usualPermission(method)
-  const literal = permissionByRule(method, path, { access })
-  const folded = permissionByRule(method, foldedPath(path), { access: access.map(foldedRule) })
-  return WEAKEST_FIRST.indexOf(literal) > WEAKEST_FIRST.indexOf(folded) ? literal : folded
+export function createAccess({ access, readOnly }: GenericOptions): (request: AppRequest) => Permission {
+  const literal = byRule(access)
+  const folded = byRule(access.map((rule) => ({ ...rule, path: rule.path.toLowerCase() })))
+  return ({ method, path, upgrade }) => {
+    if (upgrade && !readOnly.webSockets) return 'write'
+    if (access.length === 0) return usualPermission(method)
+    const [written, meant] = [literal(method, path), folded(method, foldedPath(path))]
+    return WEAKEST_FIRST.indexOf(written) > WEAKEST_FIRST.indexOf(meant) ? written : meant
+  }
 }
 
-function permissionByRule(method: string, path: string, { access }: Rules): Permission {
-  const rule = access.find(({ methods, path: glob }) => methods.some((name) => name === method) && covers(glob, path))
-  return rule?.permission ?? usualPermission(method)
+function byRule(access: GenericOptions['access']): ByRule {
+  const rules = access.map(({ methods, path, permission }) => ({
+    methods: new Set<string>(methods),
+    glob: dotless(path),
+    permission,
+  }))
+  return (method, path) => {
+    const rule = rules.find(({ methods, glob }) => methods.has(method) && matchesGlob(dotless(path), glob))
+    return rule?.permission ?? usualPermission(method)
+  }
 }
 
 function usualPermission(method: string): Permission {
@@ -34,8 +42,8 @@ function usualPermission(method: string): Permission {
 }
 
 /** `*` and `**` stand for names that begin with a dot, too: to the matcher a dot becomes a letter like any other. */
-function covers(glob: string, path: string): boolean {
-  return matchesGlob(path.replaceAll('.', '\u0001'), glob.replaceAll('.', '\u0001'))
+function dotless(text: string): string {
+  return text.replaceAll('.', '\u0001')
 }
 
 /** What an app may take a path for: backslashes turned, slashes merged, path parameters dropped, letters in one case. */
@@ -46,8 +54,4 @@ function foldedPath(path: string): string {
     .replace(/\/+/g, '/')
     .replace(/^\//, '')
     .toLowerCase()
-}
-
-function foldedRule(rule: Rules['access'][number]): Rules['access'][number] {
-  return { ...rule, path: rule.path.toLowerCase() }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Grant } from '../../shares/grant.ts'
 import { defineAppKind, PLAIN_FORWARDING } from '../app.ts'
 import { matches } from '../matching.ts'
-import { neededPermission } from './access.ts'
+import { createAccess } from './access.ts'
 import { createIdentity } from './identity.ts'
 import { type GenericOptions, genericOptions } from './options.ts'
 
@@ -18,6 +18,7 @@ export const generic = defineAppKind<GenericOptions>({
     const upstream = new URL(webapp.upstream).pathname
     const isolated = options.isolation === 'path'
     const identity = createIdentity(webapp.name, tools)
+    const neededPermission = createAccess(options)
     const landing = (scope: string, suffix: string) => scope + joinPath(options.landing, suffix)
 
     return {
@@ -35,7 +36,7 @@ export const generic = defineAppKind<GenericOptions>({
       isPublic: () => false,
       ready: async ({ scope, suffix }) => landing(scope, suffix),
       prepare: async ({ scope, suffix }) => landing(scope, suffix),
-      authorize: (_session, request) => neededPermission(request, options),
+      authorize: (_session, request) => neededPermission(request),
       credentials: identity,
       release: async () => {},
       sweep: async () => {},
