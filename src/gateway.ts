@@ -183,7 +183,7 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
   opened.use(every(SWEEP_MS, () => sessions.sweep(), events))
   opened.use(every(Math.min(30_000, config.sessions.idleTimeout * 250), () => sessions.keepAlive(), events))
   const houseKeeping = async () => {
-    await Promise.all([store.shares.sweep(now()), store.sessions.sweep(now())])
+    await Promise.all([store.shares.sweep(now()), store.sessions.sweep(now()), store.notes.sweep(now())])
     await Promise.all(rooms.apps.map((app) => app.sweep(isClaimed)))
   }
   opened.use(every(HOUSEKEEPING_MS, houseKeeping, events))

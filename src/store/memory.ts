@@ -3,6 +3,8 @@ import { answering, createLocalBus, createLocalLock } from './local.ts'
 import { decidePut, decideRevoke, type ShareState } from './rules.ts'
 import type {
   EndedSession,
+  Note,
+  NoteStore,
   SessionRow,
   SessionStore,
   ShareKey,
@@ -27,6 +29,7 @@ export function createMemoryStore({ now }: { now: Clock }): Store {
     shares: createShares(answer, now),
     sessions: createSessions(answer, now),
     workloads: createWorkloads(answer),
+    notes: createNotes(answer, now),
     bus: createLocalBus(),
     lock: createLocalLock(),
     ping: () => answer(() => undefined),
@@ -130,6 +133,39 @@ function createWorkloads(answer: Answer): WorkloadStore {
     get: (webapp, name) => answer(() => workloads.get(joined(webapp, name))),
     delete: (webapp, name) => answer(() => void workloads.delete(joined(webapp, name))),
     list: (webapp) => answer(() => [...workloads.values()].filter((workload) => workload.webapp === webapp)),
+  }
+}
+
+function createNotes(answer: Answer, now: Clock): NoteStore {
+  const notes = new Map<string, Note>()
+  const isLive = ({ expiresAt = Infinity }: Note) => expiresAt > now()
+  const find = (space: string, id: string) => {
+    const note = notes.get(joined(space, id))
+    return note !== undefined && isLive(note) ? note : undefined
+  }
+  const put = (note: Note) => void notes.set(joined(note.space, note.id), note)
+  return {
+    get: (space, id) => answer(() => find(space, id)),
+    put: (note) => answer(() => put(note)),
+    replace: (note, from) =>
+      answer(() => {
+        const unchanged = find(note.space, note.id)?.data === from
+        if (unchanged) put(note)
+        return unchanged
+      }),
+    delete: (space, id) => answer(() => void notes.delete(joined(space, id))),
+    list: (space, prefix, limit) =>
+      answer(() => {
+        const here = [...notes.values()].filter((note) => note.space === space && note.id.startsWith(prefix))
+        return here
+          .filter(isLive)
+          .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+          .slice(0, limit)
+      }),
+    sweep: (time) =>
+      answer(() => {
+        for (const [name, { expiresAt = Infinity }] of notes) if (expiresAt <= time) notes.delete(name)
+      }),
   }
 }
 

@@ -86,4 +86,14 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (webapp, name)
   ) STRICT;
   `,
+  `
+  CREATE TABLE notes (
+    space TEXT NOT NULL,
+    id TEXT NOT NULL,
+    data TEXT NOT NULL,
+    expiresAt REAL,
+    PRIMARY KEY (space, id)
+  ) STRICT;
+  CREATE INDEX notesByExpiry ON notes (expiresAt) WHERE expiresAt IS NOT NULL;
+  `,
 ]

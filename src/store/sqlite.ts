@@ -4,6 +4,8 @@ import { decidePut, decideRevoke, type ShareState } from './rules.ts'
 import { type Database, openDatabase, openForReading } from './sqlite-database.ts'
 import type {
   EndedSession,
+  Note,
+  NoteStore,
   SessionRow,
   SessionStore,
   ShareKey,
@@ -29,6 +31,7 @@ export function openSqliteStore(file: string, { now, readOnly = false }: { now: 
     shares: createShares(database, now),
     sessions: createSessions(database, now),
     workloads: createWorkloads(database),
+    notes: createNotes(database, now),
     bus: createLocalBus(),
     lock: createLocalLock(),
     ping: () => answering(() => void ping.get({})),
@@ -227,4 +230,53 @@ function createWorkloads(database: Database): WorkloadStore {
     delete: (webapp, name) => answering(() => void remove.run({ webapp, name })),
     list: (webapp) => answering(() => list.all({ webapp })),
   }
+}
+
+interface NoteColumns extends Omit<Note, 'expiresAt'> {
+  readonly expiresAt: number | null
+}
+
+/** Above every character of an id. */
+const LAST = '\u{10ffff}'
+
+function createNotes(database: Database, now: Clock): NoteStore {
+  const live = '(expiresAt IS NULL OR expiresAt > :now)'
+  const select = database.prepare<{ space: string; id: string; now: number }, NoteColumns>(
+    `SELECT * FROM notes WHERE space = :space AND id = :id AND ${live}`,
+  )
+  const upsert = database.prepare<NoteColumns>(
+    `INSERT INTO notes VALUES (:space, :id, :data, :expiresAt)
+     ON CONFLICT DO UPDATE SET data = :data, expiresAt = :expiresAt`,
+  )
+  const remove = database.prepare<{ space: string; id: string }>('DELETE FROM notes WHERE space = :space AND id = :id')
+  const list = database.prepare<
+    { space: string; prefix: string; end: string; now: number; limit: number },
+    NoteColumns
+  >(`SELECT * FROM notes WHERE space = :space AND id >= :prefix AND id < :end AND ${live} ORDER BY id LIMIT :limit`)
+  const forget = database.prepare<{ now: number }>('DELETE FROM notes WHERE expiresAt <= :now')
+  const put = (note: Note) => void upsert.run({ ...note, expiresAt: note.expiresAt ?? null })
+  return {
+    get: (space, id) =>
+      answering(() => {
+        const columns = select.get({ space, id, now: now() })
+        return columns && noteOf(columns)
+      }),
+    put: (note) => answering(() => put(note)),
+    replace: (note, from) =>
+      answering(() =>
+        database.transaction(() => {
+          const unchanged = select.get({ ...note, now: now() })?.data === from
+          if (unchanged) put(note)
+          return unchanged
+        }),
+      ),
+    delete: (space, id) => answering(() => void remove.run({ space, id })),
+    list: (space, prefix, limit) =>
+      answering(() => list.all({ space, prefix, end: prefix + LAST, now: now(), limit }).map(noteOf)),
+    sweep: (time) => answering(() => void forget.run({ now: time })),
+  }
+}
+
+function noteOf(columns: NoteColumns): Note {
+  return { ...columns, expiresAt: columns.expiresAt ?? undefined }
 }

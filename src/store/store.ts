@@ -129,6 +129,31 @@ export interface WorkloadStore {
   list(webapp: string): Promise<Workload[]>
 }
 
+/** A small thing that a room must remember under a name: a kept token, a lock, a change that waits. */
+export interface Note {
+  /** What it is: the words of the room that keeps it. */
+  readonly space: string
+  /** Unique in its space; plain ASCII. */
+  readonly id: string
+  /** Text, not read by the store. */
+  readonly data: string
+  /** Epoch seconds: unknown from then on, swept or not. */
+  readonly expiresAt: number | undefined
+}
+
+/** Notes. A promise that resolves is durable. */
+export interface NoteStore {
+  get(space: string, id: string): Promise<Note | undefined>
+  put(note: Note): Promise<void>
+  /** Puts it when what is there is still `from` (its `data`; `undefined`: nothing is there); `false` otherwise. */
+  replace(note: Note, from: string | undefined): Promise<boolean>
+  delete(space: string, id: string): Promise<void>
+  /** Those whose id begins with `prefix`, in the order of their ids, up to `limit`. */
+  list(space: string, prefix: string, limit: number): Promise<Note[]>
+  /** Deletes what has expired. */
+  sweep(now: number): Promise<void>
+}
+
 /** What every process on the same store must hear at once. */
 export type BusMessage =
   | { readonly type: 'session.ended'; readonly idHash: string; readonly reason: string }
@@ -151,6 +176,7 @@ export interface Store {
   readonly shares: ShareStore
   readonly sessions: SessionStore
   readonly workloads: WorkloadStore
+  readonly notes: NoteStore
   readonly bus: Bus
   /** Runs `work` while no other holder of the same name runs, in any process. A holder that dies frees it after `ttlSeconds`. */
   lock<T>(name: string, ttlSeconds: number, work: () => Promise<T>): Promise<T>

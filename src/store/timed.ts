@@ -2,8 +2,8 @@ import type { Store } from './store.ts'
 
 /** The same store, each operation of its rooms timed (seconds) under a name such as `sessions.get`. */
 export function timed(store: Store, observe: (operation: string, seconds: number) => void): Store {
-  const { shares, sessions, workloads } = store
-  return { ...store, ...timeEach({ shares, sessions, workloads }, observe) }
+  const { shares, sessions, workloads, notes } = store
+  return { ...store, ...timeEach({ shares, sessions, workloads, notes }, observe) }
 }
 
 type Operation = (...args: never[]) => Promise<unknown>

@@ -3,6 +3,7 @@ import type {
   Applied,
   BusMessage,
   EndedSession,
+  Note,
   SessionRow,
   ShareKey,
   ShareRow,
@@ -63,6 +64,10 @@ function endedSession(change: Partial<EndedSession> = {}): EndedSession {
 
 function workload(change: Partial<Workload> = {}): Workload {
   return { ...KEY, webapp: 'notebooks', name: 'server-1', data: '{"pid":1}', ...change }
+}
+
+function note(change: Partial<Note> = {}): Note {
+  return { space: 'locks', id: 'a-1', data: '{"by":"bob"}', expiresAt: undefined, ...change }
 }
 
 const ROOM = { limit: 100 }
@@ -508,6 +513,65 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
     })
   })
 
+  describe(`${name}: notes`, () => {
+    it('stores, replaces and deletes a note by space and id', async () => {
+      const { store } = await opened()
+      await store.notes.put(note())
+      expect(await store.notes.get('locks', 'a-1')).toStrictEqual(note())
+      await store.notes.put(note({ data: 'other', expiresAt: START + 60 }))
+      expect(await store.notes.get('locks', 'a-1')).toStrictEqual(note({ data: 'other', expiresAt: START + 60 }))
+      expect(await store.notes.get('tokens', 'a-1')).toBeUndefined()
+      await store.notes.delete('locks', 'a-1')
+      await store.notes.delete('locks', 'a-1')
+      expect(await store.notes.get('locks', 'a-1')).toBeUndefined()
+    })
+
+    it('of twenty who replace the same note at once, one does', async () => {
+      const { store } = await opened()
+      const first = await Promise.all(twenty.map((n) => store.notes.replace(note({ data: `first ${n}` }), undefined)))
+      expect(first.filter(Boolean)).toHaveLength(1)
+      const held = (await store.notes.get('locks', 'a-1'))?.data
+      const second = await Promise.all(twenty.map((n) => store.notes.replace(note({ data: `second ${n}` }), held)))
+      expect(second.filter(Boolean)).toHaveLength(1)
+      expect((await store.notes.get('locks', 'a-1'))?.data).toBe(`second ${second.indexOf(true)}`)
+      expect(await store.notes.replace(note({ data: 'late' }), held)).toBe(false)
+    })
+
+    it('does not know a note from the second of its expiry on, and what expired may be made anew', async () => {
+      const { store, advance } = await opened()
+      await store.notes.put(note({ expiresAt: START + 2 }))
+      await advance(1)
+      expect(await store.notes.get('locks', 'a-1')).toBeDefined()
+      await advance(1)
+      expect(await store.notes.get('locks', 'a-1')).toBeUndefined()
+      expect(await store.notes.list('locks', '', 10)).toEqual([])
+      expect(await store.notes.replace(note({ data: 'anew' }), undefined)).toBe(true)
+      expect(await store.notes.get('locks', 'a-1')).toStrictEqual(note({ data: 'anew' }))
+    })
+
+    it('lists what begins with a prefix, in the order of ids', async () => {
+      const { store } = await opened()
+      for (const id of ['b-1', 'a-10', 'a-2', 'a-1', 'a']) await store.notes.put(note({ id }))
+      await store.notes.put(note({ space: 'tokens', id: 'a-3' }))
+      const ids = async (prefix: string, limit: number) =>
+        (await store.notes.list('locks', prefix, limit)).map(({ id }) => id)
+      expect(await ids('a-', 10)).toEqual(['a-1', 'a-10', 'a-2'])
+      expect(await ids('a-', 2)).toEqual(['a-1', 'a-10'])
+      expect(await ids('', 10)).toEqual(['a', 'a-1', 'a-10', 'a-2', 'b-1'])
+      expect(await ids('c', 10)).toEqual([])
+    })
+
+    it('sweeps what has expired and nothing else', async () => {
+      const { store, now } = await opened()
+      const end = now() + 3600
+      await store.notes.put(note({ id: 'old', expiresAt: end }))
+      await store.notes.put(note({ id: 'new', expiresAt: end + 1 }))
+      await store.notes.put(note({ id: 'always' }))
+      await store.notes.sweep(end)
+      expect((await store.notes.list('locks', '', 10)).map(({ id }) => id)).toEqual(['always', 'new'])
+    })
+  })
+
   describe(`${name}: bus`, () => {
     const ended: BusMessage = { type: 'session.ended', idHash: 'hash-1', reason: 'revoked' }
     const changed: BusMessage = { type: 'session.changed', idHash: 'hash-1' }
@@ -609,5 +673,11 @@ export const OPERATIONS: { operation: string; run: (store: Store) => Promise<unk
   { operation: 'workloads.get', run: ({ workloads }) => workloads.get('notebooks', 'server-1') },
   { operation: 'workloads.delete', run: ({ workloads }) => workloads.delete('notebooks', 'server-1') },
   { operation: 'workloads.list', run: ({ workloads }) => workloads.list('notebooks') },
+  { operation: 'notes.get', run: ({ notes }) => notes.get('locks', 'a-1') },
+  { operation: 'notes.put', run: ({ notes }) => notes.put(note()) },
+  { operation: 'notes.replace', run: ({ notes }) => notes.replace(note(), undefined) },
+  { operation: 'notes.delete', run: ({ notes }) => notes.delete('locks', 'a-1') },
+  { operation: 'notes.list', run: ({ notes }) => notes.list('locks', '', 1) },
+  { operation: 'notes.sweep', run: ({ notes }) => notes.sweep(START) },
   { operation: 'ping', run: (store) => store.ping() },
 ]
