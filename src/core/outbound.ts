@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
+import { Readable } from 'node:stream'
 import { Agent, type RequestInit, type Response, fetch as undiciFetch } from 'undici'
 import { isLoopbackHost } from './loopback.ts'
 
@@ -14,6 +15,17 @@ export interface OutboundRequest {
   readonly maxBytes: number
   /** The operator named this host, so it may be on a private network. Otherwise private and link-local addresses are refused. */
   readonly operatorNamed: boolean
+}
+
+export interface Exchange {
+  readonly method: 'GET' | 'PUT' | 'DELETE' | 'PROPFIND' | 'MKCOL' | 'MOVE' | 'LOCK' | 'UNLOCK'
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ExchangeLimits extends Pick<OutboundRequest, 'operatorNamed'> {
+  readonly silenceSeconds: number
 }
 
 export type Outbound = ReturnType<typeof createOutbound>
@@ -143,9 +155,38 @@ export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean
     }
   }
 
+  /**
+   * One exchange, both bodies as they come. No redirect is followed, nothing is decompressed.
+   *
+   * @throws {OutboundError} as `request`; also when nothing moved in either direction for `silenceSeconds`
+   */
+  async function exchange(url: string, sent: Exchange, { operatorNamed, silenceSeconds }: ExchangeLimits) {
+    const silence = watchSilence(silenceSeconds)
+    try {
+      const { origin, pathname, search } = new URL(url)
+      const { method, headers, body } = sent
+      const response = await agentFor(new URL(url), operatorNamed).request({
+        origin,
+        path: pathname + search,
+        method,
+        headers: { ...headers },
+        body: body === undefined || body instanceof Uint8Array ? (body ?? null) : Readable.from(silence.watch(body)),
+        signal: sent.signal === undefined ? silence.signal : AbortSignal.any([sent.signal, silence.signal]),
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      })
+      silence.heard()
+      return { status: response.statusCode, headers: response.headers, body: silence.watch(response.body, true) }
+    } catch (error) {
+      silence.end()
+      throw asOutboundError(error)
+    }
+  }
+
   return {
     request,
     stream,
+    exchange,
     /** GET of a JSON document. @throws {OutboundError} also when the status is not 200 or the body is not JSON */
     async getJson(url: string, limits: OutboundRequest): Promise<unknown> {
       const { status, body } = await request(url, { headers: { accept: 'application/json' } }, limits)
@@ -171,6 +212,32 @@ function asOutboundError(error: unknown): OutboundError {
   if (error instanceof OutboundError) return error
   const { message, cause } = error as Error
   return new OutboundError(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause: error })
+}
+
+/** Ends an exchange in which nothing moves any more. */
+function watchSilence(seconds: number) {
+  const controller = new AbortController()
+  const abort = () => controller.abort(new OutboundError(`nothing came for ${seconds} seconds`))
+  const timer = setTimeout(abort, seconds * 1000)
+  const end = () => clearTimeout(timer)
+  return {
+    signal: controller.signal,
+    heard: () => void timer.refresh(),
+    end,
+    /** The same chunks; `last`: the exchange is over when they are. */
+    async *watch(chunks: AsyncIterable<Uint8Array>, last = false): AsyncGenerator<Uint8Array> {
+      try {
+        for await (const chunk of chunks) {
+          timer.refresh()
+          yield chunk
+        }
+      } catch (error) {
+        throw last ? asOutboundError(error) : error
+      } finally {
+        if (last) end()
+      }
+    },
+  }
 }
 
 async function* chunksOf({ body }: Response): AsyncGenerator<Uint8Array> {

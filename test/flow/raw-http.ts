@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
 /** One answer, read off the socket by this file alone: nothing is normalised on the way. */
@@ -96,12 +95,23 @@ function createReader(socket: Socket) {
   let held = Buffer.alloc(0)
   let waiting: Buffer[] = []
   let ended = false
-  socket.on('data', (chunk) => waiting.push(chunk))
-  for (const end of ['end', 'close'] as const) socket.once(end, () => (ended = true))
+  let wake = () => {}
+  socket.on('data', (chunk) => {
+    waiting.push(chunk)
+    wake()
+  })
+  for (const end of ['end', 'close'] as const) {
+    socket.once(end, () => {
+      ended = true
+      wake()
+    })
+  }
 
   async function more(): Promise<boolean> {
     while (waiting.length === 0 && !ended)
-      await Promise.race(['data', 'end', 'close'].map((event) => once(socket, event).catch(() => {})))
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
     const grew = waiting.length > 0
     held = Buffer.concat([held, ...waiting])
     waiting = []
