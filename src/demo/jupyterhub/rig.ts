@@ -6,7 +6,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { HUB_CONFIG, type HubSettings, STOP_HUB, WELCOME_NOTEBOOK } from './hub-config.ts'
+import { HUB_CONFIG, type HubSettings, STOP_HUB } from './hub-config.ts'
 import { installJupyterHub } from './install.ts'
 
 export { installJupyterHub }
@@ -24,7 +24,7 @@ interface StartOptions {
   /** Path of the hub below its origin, such as `/jupyter/`. */
   readonly basePath: string
   readonly report: (line: string) => void
-  /** An nbformat 4 notebook for the home of every new server. */
+  /** An nbformat 4 notebook for the home of every new server, where the hub itself brings the files (`content: none`). */
   readonly notebook?: unknown
 }
 
@@ -34,29 +34,43 @@ export interface RunningJupyterHub {
   readonly apiUrl: string
   /** A service token with the scopes `admin:users`, `servers` and `tokens`. */
   readonly token: string
-  readonly pid: number
+  /** Ends the hub and starts it again at the same addresses, with the database and the homes that it has. */
+  restart(): Promise<void>
   /** Resolves once the hub, its proxy, all servers and their kernels are gone. */
   stop(): Promise<void>
 }
 
 /** Starts a hub on free loopback ports and waits until its API answers through its proxy. */
 export async function startJupyterHub(options: StartOptions): Promise<RunningJupyterHub> {
-  const { bin, basePath, report, notebook = WELCOME_NOTEBOOK } = options
+  const { bin, basePath, report, notebook } = options
   await mkdir(options.folder, { recursive: true, mode: 0o700 })
   const folder = await realpath(options.folder)
   const token = randomBytes(32).toString('hex')
   const addresses = await freeAddresses(basePath)
   await writeFolder(folder, { ...addresses, proxyCommand: proxyCommand(), bin, token, notebook })
-  const hub = await spawnHub(bin, folder)
-  const stop = () => stopHub(bin, folder, hub)
   const apiUrl = `${addresses.url}hub/api`
-  try {
-    report(`JupyterHub ${await untilReady(apiUrl, hub)} answers at ${addresses.url}`)
-  } catch (cause) {
-    await stop()
-    throw new Error(`JupyterHub did not start; its log ends with:\n${await logTail(folder)}`, { cause })
+  const start = async () => {
+    const hub = await spawnHub(bin, folder)
+    try {
+      report(`JupyterHub ${await untilReady(apiUrl, hub)} answers at ${addresses.url}`)
+      return hub
+    } catch (cause) {
+      await stopHub(bin, folder, hub)
+      throw new Error(`JupyterHub did not start; its log ends with:\n${await logTail(folder)}`, { cause })
+    }
   }
-  return { url: addresses.url, apiUrl, token, pid: hub.pid, stop }
+  let hub = await start()
+  const stop = () => stopHub(bin, folder, hub)
+  return {
+    url: addresses.url,
+    apiUrl,
+    token,
+    stop,
+    async restart() {
+      await stop()
+      hub = await start()
+    },
+  }
 }
 
 async function freeAddresses(basePath: string) {
@@ -96,7 +110,7 @@ async function writeFolder(folder: string, settings: HubSettings): Promise<void>
  * Ctrl-C in a terminal reaches it through `stop` only.
  */
 async function spawnHub(bin: string, folder: string): Promise<Hub> {
-  const log = await open(join(folder, 'hub.log'), 'w', 0o600)
+  const log = await open(join(folder, 'hub.log'), 'a', 0o600)
   const env = { PATH: `${bin}:${process.env.PATH}`, HOME: folder, LANG: 'C.UTF-8', PYTHONNOUSERSITE: '1' }
   const hub = spawn(join(bin, 'jupyterhub'), ['--config', join(folder, 'jupyterhub_config.py')], {
     cwd: folder,
