@@ -1,0 +1,152 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { Clock } from '../../core/time.ts'
+import type { Grant } from '../../shares/grant.ts'
+import type { NoteStore } from '../../store/store.ts'
+import type { Sealer } from '../../trust/sealer.ts'
+
+/** Something that could not be saved, as its person may see it. */
+export interface KeptFile {
+  readonly id: string
+  readonly name: string
+  /** Bytes. */
+  readonly size: number
+  /** Epoch seconds. */
+  readonly keptAt: number
+  /** Epoch seconds. */
+  readonly until: number
+}
+
+/** What became of a body that was to be kept. */
+export type Spooled =
+  | { readonly whole: true; readonly file: KeptFile }
+  /** It is too large to be kept; nothing was lost yet: `body` is all of it. */
+  | { readonly whole: false; readonly body: AsyncIterable<Uint8Array> }
+
+export type KeptBytes = ReturnType<typeof createKeptBytes>
+
+const HEADS = 'wopi kept'
+const CHUNKS = 'wopi kept bytes'
+const CHUNK_BYTES = 256 * 1024
+const HEADS_MAX = 1000
+
+/**
+ * Bytes that must not be lost, in the store: sealed, in pieces, for a while, and up to a limit for each person and share. Memory
+ * holds one piece at a time.
+ */
+export function createKeptBytes({
+  notes,
+  sealer,
+  now,
+  limits,
+}: {
+  notes: NoteStore
+  sealer: Sealer
+  now: Clock
+  /** Bytes; seconds. */
+  limits: { readonly size: number; readonly time: number }
+}) {
+  const expiresAt = () => now() + limits.time
+
+  async function list(grant: Grant): Promise<KeptFile[]> {
+    const heads = await notes.list(HEADS, ownerOf(grant), HEADS_MAX)
+    return heads.map(({ data }) => JSON.parse(data) as KeptFile)
+  }
+
+  async function putChunk(id: string, index: number, bytes: Buffer): Promise<void> {
+    const name = chunkName(id, index)
+    const data = sealer.seal(bytes.toString('base64'), `${CHUNKS} ${name}`)
+    await notes.put({ space: CHUNKS, id: name, data, expiresAt: expiresAt() })
+  }
+
+  async function* read({ id, size }: Pick<KeptFile, 'id' | 'size'>): AsyncGenerator<Buffer> {
+    for (let index = 0; index * CHUNK_BYTES < size; index += 1) {
+      const name = chunkName(id, index)
+      const data = (await notes.get(CHUNKS, name))?.data
+      const text = data === undefined ? undefined : sealer.open(data, `${CHUNKS} ${name}`)
+      if (text === undefined) throw new Error(`a piece of the kept file ${id} is not there`)
+      yield Buffer.from(text, 'base64')
+    }
+  }
+
+  async function dropChunks(id: string, size: number): Promise<void> {
+    for (let index = 0; index * CHUNK_BYTES < size; index += 1) await notes.delete(CHUNKS, chunkName(id, index))
+  }
+
+  /** What was stored, given back and removed, then what had not come yet. */
+  async function* replay(
+    id: string,
+    stored: number,
+    next: Buffer,
+    rest: AsyncIterator<Buffer>,
+  ): AsyncGenerator<Buffer> {
+    try {
+      yield* read({ id, size: stored })
+      yield next
+      for (let item = await rest.next(); !item.done; item = await rest.next()) yield item.value
+    } finally {
+      await dropChunks(id, stored)
+    }
+  }
+
+  return {
+    list,
+    read,
+
+    /** Stores a body. Durable once resolved; a body that fails midway leaves nothing that anybody sees. */
+    async spool(grant: Grant, name: string, body: AsyncIterable<Uint8Array>): Promise<Spooled> {
+      const id = randomBytes(16).toString('hex')
+      const taken = (await list(grant)).reduce((sum, { size }) => sum + size, 0)
+      const pieces = piecesOf(body)
+      let size = 0
+      for (let item = await pieces.next(); !item.done; item = await pieces.next()) {
+        if (taken + size + item.value.length > limits.size)
+          return { whole: false, body: replay(id, size, item.value, pieces) }
+        await putChunk(id, size / CHUNK_BYTES, item.value)
+        size += item.value.length
+      }
+      const file = { id, name, size, keptAt: now(), until: expiresAt() }
+      await notes.put({ space: HEADS, id: ownerOf(grant) + id, data: JSON.stringify(file), expiresAt: file.until })
+      return { whole: true, file }
+    },
+
+    find: async (grant: Grant, id: string): Promise<KeptFile | undefined> => {
+      const note = await notes.get(HEADS, ownerOf(grant) + id)
+      return note && (JSON.parse(note.data) as KeptFile)
+    },
+
+    /** Idempotent. */
+    async drop(grant: Grant, id: string): Promise<void> {
+      const head = await notes.get(HEADS, ownerOf(grant) + id)
+      await notes.delete(HEADS, ownerOf(grant) + id)
+      if (head !== undefined) await dropChunks(id, (JSON.parse(head.data) as KeptFile).size)
+    },
+  }
+}
+
+/** A person’s own files of one share; ends so that no owner is the beginning of another. */
+function ownerOf({ senderDomain, shareId, instance, user }: Grant): string {
+  const owner = JSON.stringify([senderDomain, shareId, instance, user])
+  return `${createHash('sha256').update(owner).digest('base64url')}.`
+}
+
+function chunkName(id: string, index: number): string {
+  return `${id}.${String(index).padStart(8, '0')}`
+}
+
+/** Pieces of `CHUNK_BYTES`; the last one may be shorter. */
+async function* piecesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, undefined> {
+  let held: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body) {
+    held.push(chunk)
+    size += chunk.length
+    if (size < CHUNK_BYTES) continue
+    const all = Buffer.concat(held)
+    const whole = size - (size % CHUNK_BYTES)
+    for (let at = 0; at < whole; at += CHUNK_BYTES) yield all.subarray(at, at + CHUNK_BYTES)
+    held = [all.subarray(whole)]
+    size -= whole
+  }
+  if (size > 0) yield Buffer.concat(held)
+  return undefined
+}

@@ -1,0 +1,137 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { GatewayError, unauthorized } from '../../core/errors.ts'
+import type { Clock } from '../../core/time.ts'
+import type { Session } from '../../sessions/session.ts'
+import { sessionOf } from '../../sessions/session-cache.ts'
+import type { Grant } from '../../shares/grant.ts'
+import { permits } from '../../shares/permissions.ts'
+import type { Share } from '../../shares/share.ts'
+import type { Store } from '../../store/store.ts'
+import type { Documents } from './documents.ts'
+import type { Reading } from './locks.ts'
+
+/** What a token is for: one file, one person, one session. Kept under the token’s hash. */
+interface TokenNote {
+  readonly idHash: string
+  readonly webapp: string
+  readonly fileId: string
+  readonly name: string
+  readonly url: string
+  readonly inFolder: boolean
+  readonly grant: Grant
+  /** What was last served to this token. */
+  readonly seen?: Reading & { /** By GetFile or PutFile; CheckFileInfo serves no bytes. */ readonly bytes: boolean }
+  /** What could not be saved with it: where it is kept. */
+  readonly kept?: string | undefined
+  /** The copy that was made beside the file. */
+  readonly copy?: string | undefined
+}
+
+/** What a token allows now. */
+export interface Holder extends Omit<TokenNote, 'idHash' | 'webapp'> {
+  readonly tokenHash: string
+  readonly idHash: string
+  /** `undefined`: it expired a moment ago, and only the end of the work is accepted. */
+  readonly session: Session | undefined
+}
+
+export type WopiTokens = ReturnType<typeof createWopiTokens>
+
+const SPACE = 'wopi token'
+const LINGER_SECONDS = 7 * 86_400
+const GRACE_SECONDS = 10 * 60
+
+/**
+ * The tokens that the editor gets: random, known to us by their hash only, and worth no more than their session. The
+ * sender’s own token never leaves the gateway.
+ */
+export function createWopiTokens({
+  webapp,
+  store,
+  documents,
+  now,
+}: {
+  webapp: string
+  store: Store
+  documents: Documents
+  now: Clock
+}) {
+  const { notes } = store
+
+  async function change(tokenHash: string, next: (note: TokenNote) => TokenNote): Promise<void> {
+    for (;;) {
+      const note = await notes.get(SPACE, tokenHash)
+      if (note === undefined) return
+      const data = JSON.stringify(next(JSON.parse(note.data) as TokenNote))
+      if (data === note.data || (await notes.replace({ ...note, data }, note.data))) return
+    }
+  }
+
+  /** The session lives; or it expired less than ten minutes ago, and its share still stands. */
+  async function standing({ idHash, grant }: TokenNote): Promise<{ session: Session | undefined; grant: Grant }> {
+    const row = await store.sessions.get(idHash)
+    if (row?.state === 'live' && row.deadline > now()) {
+      const session = sessionOf(row)
+      return { session, grant: session.grant }
+    }
+    const endedAt = row?.state === 'live' ? row.deadline : row?.endedAt
+    const expired = row?.state === 'live' || row?.reason === 'expired' || row?.reason === 'idle'
+    if (!expired || endedAt === undefined || now() > endedAt + GRACE_SECONDS) throw ended()
+    return { session: undefined, grant: await stillGranted(grant) }
+  }
+
+  async function stillGranted(grant: Grant): Promise<Grant> {
+    const row = await store.shares.get(grant)
+    if (row?.state === 'revoked') throw ended()
+    if (grant.mode !== 'provisioned') return grant
+    if (row?.instance !== grant.instance) throw ended()
+    const shared = (JSON.parse(row.data) as Share).webapp.permissions
+    return { ...grant, permissions: grant.permissions.filter((each) => permits(shared, each)) }
+  }
+
+  return {
+    /** A fresh token for one file that the session has opened. @returns the token: 256 random bits, base64url */
+    async mint(
+      session: Session,
+      { wopiSrc, ...document }: Pick<TokenNote, 'fileId' | 'name' | 'url' | 'inFolder'> & { wopiSrc: string },
+    ): Promise<string> {
+      const token = randomBytes(32).toString('base64url')
+      const id = hashToken(token)
+      const { idHash, grant } = session
+      const note: TokenNote = { ...document, idHash, webapp, grant }
+      const expiresAt = Math.max(session.expiresAt, now()) + LINGER_SECONDS
+      await notes.put({ space: SPACE, id, data: JSON.stringify(note), expiresAt })
+      for (const surplus of await documents.addToken(session, wopiSrc, id)) await notes.delete(SPACE, surplus)
+      return token
+    },
+
+    /** @throws {GatewayError} 401 `wopi_token_unknown`, `wopi_token_ended`; 404 `wopi_token_of_other_file` */
+    async holderOf(token: string, fileId: string): Promise<Holder> {
+      const tokenHash = hashToken(token)
+      const data = (await notes.get(SPACE, tokenHash))?.data
+      const note = data === undefined ? undefined : (JSON.parse(data) as TokenNote)
+      if (note === undefined || note.webapp !== webapp)
+        throw unauthorized('wopi_token_unknown', 'The access token is not one of ours.')
+      if (note.fileId !== fileId)
+        throw new GatewayError(404, 'wopi_token_of_other_file', 'The access token is for another file.')
+      return { ...note, tokenHash, ...(await standing(note)) }
+    },
+
+    /** What was served; the bytes themselves count more than what was only told about them. */
+    served: ({ tokenHash }: Holder, { etag, modified, size }: Reading, { bytes }: { bytes: boolean }): Promise<void> =>
+      change(tokenHash, (note) =>
+        note.seen?.bytes && !bytes ? note : { ...note, seen: { etag, modified, size, bytes } },
+      ),
+
+    keptAs: ({ tokenHash }: Holder, kept: Pick<TokenNote, 'kept' | 'copy'>): Promise<void> =>
+      change(tokenHash, (note) => ({ ...note, ...kept })),
+  }
+}
+
+function ended() {
+  return unauthorized('wopi_token_ended', 'The session of the access token has ended.')
+}
+
+function hashToken(token: string): string {
+  return createHash('sha256').update(token).digest('base64url')
+}
