@@ -11,13 +11,13 @@ interface Entry {
 }
 
 /**
- * Live sessions that were read a moment ago: a busy page costs one read of the store a second instead of one a request.
- * Whoever hears that a session changed or ended calls `forget`. While nothing changes, a session keeps the very same `grant`
- * object.
+ * Live sessions that were read a moment ago, so that a request of a live session asks nobody. Whoever hears that a session
+ * changed or ended calls `forget`. While nothing changes, a session keeps the very same `grant` object.
  *
  * @param freshSeconds how long a row is believed when nobody calls `forget`; 0: every row is read again, and only parsed once
+ * @param hearing whether such a call would come; while it would not, nothing is believed
  */
-export function createSessionCache(freshSeconds: number, now: Clock) {
+export function createSessionCache(freshSeconds: number, now: Clock, hearing: () => boolean = () => true) {
   const entries = new Map<string, Entry>()
   let changes = 0
 
@@ -37,7 +37,7 @@ export function createSessionCache(freshSeconds: number, now: Clock) {
     /** A session that lives and was read a moment ago. */
     get(idHash: string): Session | undefined {
       const entry = entries.get(idHash)
-      if (entry === undefined) return undefined
+      if (entry === undefined || !hearing()) return undefined
       const time = now()
       return time < entry.readAt + freshSeconds && time < entry.session.deadline ? entry.session : undefined
     },
@@ -47,7 +47,7 @@ export function createSessionCache(freshSeconds: number, now: Clock) {
      * the row may be from before.
      */
     reading(): (row: SessionRow) => Session {
-      const [readAt, changesBefore] = [now(), changes]
+      const [readAt, changesBefore] = [hearing() ? now() : Number.NEGATIVE_INFINITY, changes]
       return (row) => {
         const session = parse(row)
         if (changes === changesBefore) keep({ data: row.data, session, readAt })
@@ -58,6 +58,11 @@ export function createSessionCache(freshSeconds: number, now: Clock) {
     forget(idHash: string): void {
       changes += 1
       entries.delete(idHash)
+    },
+
+    forgetAll(): void {
+      changes += 1
+      entries.clear()
     },
   }
 }

@@ -1,3 +1,4 @@
+import type { Party } from '../core/events.ts'
 import type { Grant } from '../shares/grant.ts'
 
 /** One open share in one browser: what the door checks on every request. Made only by `sessions.ts`. */
@@ -22,14 +23,33 @@ export interface Session {
   readonly frameAncestors: readonly string[]
   /** Decoded path below the launch URL, `''` when there was none: a hint from outside, free of `..`. */
   readonly suffix: string
+  /** Raw query of the launch URL, `''` or starts with `?`: a hint from outside. Not there in sessions of older versions. */
+  readonly query?: string
 }
 
 /** Why a session ended. */
-export type EndReason = 'revoked' | 'expired' | 'idle' | 'logout' | 'replaced' | 'closed' | 'superseded' | 'unpaired'
+export type EndReason =
+  | 'revoked'
+  | 'expired'
+  | 'idle'
+  | 'logout'
+  | 'replaced'
+  | 'closed'
+  | 'superseded'
+  | 'unpaired'
+  | 'operator'
 
 /** What is left of an ended session for a day. */
 export interface Remainder {
   readonly reason: EndReason
   readonly returnUri: string | undefined
   readonly frameAncestors: readonly string[]
+}
+
+const SHOWN_ID = 16
+
+/** The session as logs and operators know it. */
+export function partyOf({ idHash, webapp, grant }: Pick<Session, 'idHash' | 'webapp' | 'grant'>): Party {
+  const { senderDomain, shareId, user, owner } = grant
+  return { session: idHash.slice(0, SHOWN_ID), webapp, senderDomain, shareId, user, owner }
 }

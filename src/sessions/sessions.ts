@@ -9,7 +9,7 @@ import { covers } from '../shares/permissions.ts'
 import type { SessionRow, ShareKey, Store } from '../store/store.ts'
 import { hashCookieValue, newCookieValue } from './cookie.ts'
 import type { LiveConnections } from './live-connections.ts'
-import type { EndReason, Remainder, Session } from './session.ts'
+import { type EndReason, partyOf, type Remainder, type Session } from './session.ts'
 import { createSessionCache, rowOf, sessionOf } from './session-cache.ts'
 
 const REMAINDER_SECONDS = 86_400
@@ -19,7 +19,10 @@ const DUE_BATCH = 100
 const PER_PERSON = 50
 /** After so many sessions in a row the others get a turn. */
 const BATCH = 20
-const FRESH_SECONDS = 1
+/** After so long a session is read again, though nobody said that it changed. */
+const FRESH_SECONDS = 60
+/** Open connections outlive the certainty that their session lives by so long. */
+const DEAF_SECONDS = 60
 
 /** What a launch asks for. */
 export interface Opening {
@@ -30,6 +33,7 @@ export interface Opening {
   readonly framed: boolean
   readonly frameAncestors: readonly string[]
   readonly suffix: string
+  readonly query?: string
   /** Hashes of the cookie values that came with the launch: one of them may be this browser’s session for this very share. */
   readonly presented: readonly string[]
   /** Live sessions that the sender may have. */
@@ -47,13 +51,47 @@ export function createSessions(
   config: () => SessionsConfig,
 ) {
   const onEnd: ((session: Session) => void)[] = []
-  // Where another process may say late that a session has ended, every request asks the store.
-  const cache = createSessionCache(store.bus.immediate ? FRESH_SECONDS : 0, now)
+  const cache = createSessionCache(FRESH_SECONDS, now, () => store.bus.hearing())
+  /** The open connections have to be looked at, since the end of a session may not have been heard. */
+  let unproven = false
+  let heardAt = now()
 
-  store.bus.subscribe(({ type, idHash }) => {
-    cache.forget(idHash)
-    if (type === 'session.ended') live.cut(idHash)
+  store.bus.subscribe((message) => {
+    if (message.type === 'missed') {
+      unproven = true
+      cache.forgetAll()
+      // A failure is made up for by `listen`.
+      if (store.bus.hearing()) void prove().catch(() => {})
+      return
+    }
+    cache.forget(message.idHash)
+    if (message.type === 'session.ended' || message.cut) live.cut(message.idHash)
   })
+
+  /** Cuts the connections whose session has ended, or allows less than when they came in. */
+  async function prove(): Promise<void> {
+    unproven = false
+    try {
+      for (const idHash of live.sessions()) {
+        const row = await store.sessions.get(idHash)
+        if (row?.state === 'live') live.cutBeyond(idHash, sessionOf(row).grant.permissions)
+        else live.cut(idHash)
+      }
+    } catch (error) {
+      unproven = true
+      throw error
+    }
+  }
+
+  /** What was missed is made up for as soon as the bus is heard again; until then, open connections have their time. */
+  async function listen(): Promise<void> {
+    if (store.bus.hearing()) {
+      heardAt = now()
+      if (unproven) await prove()
+    } else if (now() - heardAt > DEAF_SECONDS) {
+      for (const idHash of live.sessions()) live.cut(idHash)
+    }
+  }
 
   function hardLimit(grant: Grant, openedAt: number): number {
     const { maxAge, boundTo } = config()
@@ -68,13 +106,11 @@ export function createSessions(
     const remainder: Remainder = { reason, returnUri: session.returnUri, frameAncestors: session.frameAncestors }
     const { idHash, webapp } = session
     const ended = { state: 'ended' as const, idHash, webapp, reason, endedAt: now(), data: JSON.stringify(remainder) }
+    const cut = live.count(idHash)
     const row = await store.sessions.end(ended, { keepUntil: now() + REMAINDER_SECONDS })
     if (row === undefined) return false
-    cache.forget(idHash)
-    const cut = live.cut(idHash)
-    await store.bus.publish({ type: 'session.ended', idHash, reason })
-    const { senderDomain, shareId } = session.grant
-    events.sessionEnded({ webapp, senderDomain, shareId, reason, cut })
+    const { mode } = session.grant
+    events.sessionEnded({ ...partyOf(session), mode, reason, cut, seconds: Math.round(now() - session.openedAt) })
     for (const listener of onEnd) listener(session)
     return true
   }
@@ -94,7 +130,8 @@ export function createSessions(
 
   /**
    * Changes a session that lives, from what it is at that moment: a concurrent change is never undone, and a session that
-   * has ended is not brought back. Every process forgets what it knew of it.
+   * has ended is not brought back. What takes permissions away cuts its connections, because they must come through the
+   * door again.
    *
    * @param next the session as it should be; `undefined`: as it is
    * @returns the session as it is now; `undefined` when it has ended
@@ -106,10 +143,8 @@ export function createSessions(
       const session = sessionOf(row)
       const changed = next(session)
       if (changed === undefined) return session
-      if (!(await store.sessions.update(rowOf(changed), row.data))) continue
-      cache.forget(idHash)
-      await store.bus.publish({ type: 'session.changed', idHash })
-      return changed
+      const cut = !covers(changed.grant.permissions, session.grant.permissions)
+      if (await store.sessions.update(rowOf(changed), row.data, { cut })) return changed
     }
   }
 
@@ -128,7 +163,7 @@ export function createSessions(
   }
 
   async function reuse(opening: Opening): Promise<Session | undefined> {
-    const { presented, grant, webapp, scope, returnUri, framed, frameAncestors, suffix } = opening
+    const { presented, grant, webapp, scope, returnUri, framed, frameAncestors, suffix, query } = opening
     for (const idHash of presented) {
       let mine = false
       const renewed = await change(idHash, (session) => {
@@ -136,7 +171,7 @@ export function createSessions(
         if (!mine) return undefined
         const newest = newer(grant, session.grant)
         const expiresAt = hardLimit(newest, now())
-        const kept = { ...session, returnUri: returnUri ?? session.returnUri, framed, frameAncestors, suffix }
+        const kept = { ...session, returnUri: returnUri ?? session.returnUri, framed, frameAncestors, suffix, ...(query !== undefined && { query }) }
         return { ...kept, grant: newest, openedAt: now(), expiresAt, deadline: deadlineOf(expiresAt) }
       })
       if (mine && renewed !== undefined) return renewed
@@ -165,7 +200,7 @@ export function createSessions(
   /**
    * Brings one session under what is granted now: ends it, narrows or widens it, or leaves it.
    *
-   * @returns whether it was narrowed; its connections are cut then, because they must come through the door again
+   * @returns whether it was narrowed
    */
   async function settle(
     session: Session,
@@ -184,7 +219,6 @@ export function createSessions(
       const next = { ...regranted(held, grant), frameAncestors: framable ? held.frameAncestors : [] }
       return isDeepStrictEqual(next, held) ? undefined : next
     })
-    if (narrower) live.cut(session.idHash)
     return narrower
   }
 
@@ -295,8 +329,12 @@ export function createSessions(
       )
     },
 
-    /** Ends what is past its deadline. Called every second, so that an expiry cuts its connections within two. */
+    /**
+     * Ends what is past its deadline, and cuts what ended unheard. Called every second, so that an expiry cuts its
+     * connections within two.
+     */
     async sweep(): Promise<void> {
+      await listen()
       let due: readonly SessionRow[]
       do {
         due = await store.sessions.due(now(), DUE_BATCH)

@@ -10,12 +10,14 @@ export async function answering<T>(operation: () => T): Promise<T> {
   }
 }
 
-/** A bus for a store that one process has to itself. */
-export function createLocalBus(): Bus {
-  const subscriptions = new Set<{ readonly listener: (message: BusMessage) => void }>()
+/** Tells all listeners of this process, each message to each of them before it returns. */
+export type Tell = (message: BusMessage) => void
+
+/** Listeners of one process. */
+export function createListeners(): { tell: Tell; subscribe: Bus['subscribe'] } {
+  const subscriptions = new Set<{ readonly listener: Tell }>()
   return {
-    immediate: true,
-    async publish(message) {
+    tell(message) {
       for (const { listener } of [...subscriptions]) listener(message)
     },
     subscribe(listener) {
@@ -26,6 +28,12 @@ export function createLocalBus(): Bus {
       }
     },
   }
+}
+
+/** A bus for a store that one process has to itself. */
+export function createLocalBus(): { bus: Bus; tell: Tell } {
+  const { tell, subscribe } = createListeners()
+  return { bus: { hearing: () => true, subscribe }, tell }
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/time.ts'
-import { answering, createLocalBus, createLocalLock } from './local.ts'
+import { answering, createLocalBus, createLocalLock, type Tell } from './local.ts'
 import { decidePut, decideRevoke, type ShareState } from './rules.ts'
 import type {
   EndedSession,
@@ -25,12 +25,13 @@ export function createMemoryStore({ now }: { now: Clock }): Store {
       if (closed) throw new Error('the store is closed')
       return operation()
     })
+  const { bus, tell } = createLocalBus()
   return {
     shares: createShares(answer, now),
-    sessions: createSessions(answer, now),
+    sessions: createSessions(answer, now, tell),
     workloads: createWorkloads(answer),
     notes: createNotes(answer, now),
-    bus: createLocalBus(),
+    bus,
     lock: createLocalLock(),
     ping: () => answer(() => undefined),
     async close() {
@@ -78,7 +79,7 @@ function createShares(answer: Answer, now: Clock): ShareStore {
   }
 }
 
-function createSessions(answer: Answer, now: Clock): SessionStore {
+function createSessions(answer: Answer, now: Clock, tell: Tell): SessionStore {
   const live = new Map<string, SessionRow>()
   const remainders = new Map<string, { readonly ended: EndedSession; readonly keepUntil: number }>()
   const where = (matches: (row: SessionRow) => boolean) => [...live.values()].filter(matches)
@@ -95,11 +96,12 @@ function createSessions(answer: Answer, now: Clock): SessionStore {
         live.set(row.idHash, row)
         return 'opened'
       }),
-    update: (row, from) =>
+    update: (row, from, { cut } = { cut: false }) =>
       answer(() => {
-        const unchanged = live.get(row.idHash)?.data === from
-        if (unchanged) live.set(row.idHash, row)
-        return unchanged
+        if (live.get(row.idHash)?.data !== from) return false
+        live.set(row.idHash, row)
+        tell({ type: 'session.changed', idHash: row.idHash, cut })
+        return true
       }),
     touch: (idHash, deadline) =>
       answer(() => {
@@ -112,6 +114,7 @@ function createSessions(answer: Answer, now: Clock): SessionStore {
         if (row === undefined) return undefined
         live.delete(ended.idHash)
         remainders.set(ended.idHash, { ended, keepUntil })
+        tell({ type: 'session.ended', idHash: ended.idHash, reason: ended.reason })
         return row
       }),
     ofShare: (key) => answer(() => where((row) => nameOf(row) === nameOf(key))),

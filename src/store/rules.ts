@@ -15,7 +15,7 @@ export interface ShareState {
 }
 
 /** What to answer, and the state to keep from now on; without `next` nothing changes. */
-interface Decision<Answer> {
+export interface Decision<Answer> {
   readonly answer: Answer
   readonly next?: ShareState
 }

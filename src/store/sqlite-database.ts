@@ -22,6 +22,8 @@ export interface Database {
   prepare<Params extends object, Row extends object = never>(sql: string): Statement<Params, Row>
   /** All of `work` or nothing; on disk when it returns. */
   transaction<T>(work: () => T): T
+  /** A number that is another one when another process has written since. */
+  version(): number
   /** Writes without waiting for the disk: survives `kill -9`, but a power cut may undo it. */
   hurried<T>(work: () => T): T
   close(): void
@@ -48,11 +50,50 @@ export function openDatabase(file: string): Database {
  */
 export function openForReading(file: string): Database {
   try {
-    return databaseOver(new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS }))
+    return databaseOver(openSource(file))
   } catch (cause) {
     const message = `The database ${file} cannot be read: ${(cause as Error).message}`
     throw unavailable('store_unavailable', message, { cause })
   }
+}
+
+/**
+ * Opens an existing database to read and write beside the process that uses it, which finds out by `version`.
+ *
+ * @throws {GatewayError} `store_unavailable`: there is none, it is not accessible, or of another version than we are
+ */
+export function openBeside(file: string): Database {
+  try {
+    if (!existsSync(file)) throw new Error('there is no such file (a gateway makes it when it starts)')
+    const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+    database.exec('PRAGMA synchronous = FULL')
+    const version = schemaOf(database)
+    if (version !== MIGRATIONS.length)
+      throw new Error(`a gateway of another version wrote it (schema ${version}); run the command of that version`)
+    return databaseOver(database)
+  } catch (cause) {
+    const message = `The database ${file} cannot be changed: ${(cause as Error).message}`
+    throw unavailable('store_unavailable', message, { cause })
+  }
+}
+
+/**
+ * A copy of a database as it is at one moment, also while a gateway uses it; the file is for its owner’s eyes only.
+ *
+ * @throws {Error} when there is no database, or something is at `copy` already
+ */
+export function backUp(file: string, copy: string): void {
+  const database = openSource(file)
+  try {
+    closeSync(openSync(copy, 'wx', 0o600))
+    database.prepare('VACUUM INTO ?').run(copy)
+  } finally {
+    database.close()
+  }
+}
+
+function openSource(file: string): DatabaseSync {
+  return new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
 }
 
 function open(file: string): Database {
@@ -71,6 +112,7 @@ function databaseOver(database: DatabaseSync): Database {
   return {
     prepare: (sql) => prepare(database, sql),
     transaction: (work) => transaction(database, work),
+    version: () => Number(database.prepare('PRAGMA data_version').get()?.data_version),
     hurried: (work) => hurried(database, work),
     close: () => database.close(),
   }
@@ -101,8 +143,12 @@ function claim(file: string): DatabaseSync {
   }
 }
 
+function schemaOf(database: DatabaseSync): number {
+  return Number(database.prepare('PRAGMA user_version').get()?.user_version)
+}
+
 function migrate(database: DatabaseSync) {
-  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version)
+  const version = schemaOf(database)
   if (version > MIGRATIONS.length) {
     throw new Error(
       `a newer gateway wrote it (schema ${version}, this one knows ${MIGRATIONS.length}); run that version`,

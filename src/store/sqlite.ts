@@ -1,7 +1,7 @@
 import type { Clock } from '../core/time.ts'
-import { answering, createLocalBus, createLocalLock } from './local.ts'
+import { answering, createLocalBus, createLocalLock, type Tell } from './local.ts'
 import { decidePut, decideRevoke, type ShareState } from './rules.ts'
-import { type Database, openDatabase, openForReading } from './sqlite-database.ts'
+import { type Database, openBeside, openDatabase, openForReading } from './sqlite-database.ts'
 import type {
   EndedSession,
   Note,
@@ -17,26 +17,56 @@ import type {
   WorkloadStore,
 } from './store.ts'
 
+/** How often we look whether an operator’s command has written. */
+const LOOK_MS = 200
+
+const OPEN = { alone: openDatabase, reading: openForReading, writing: openBeside }
+
+/** How a second process opens a file that a gateway uses. */
+export type Beside = 'reading' | 'writing'
+
 /**
  * A store in one SQLite file, for one process; a second process is refused. Every write is on disk when its promise
  * resolves, but for `sessions.touch`.
  *
- * @param readOnly beside the gateway that uses the file: reads work, and every write rejects
+ * @param beside beside the gateway that uses the file, which hears of a write within a moment. `reading`: every write
+ * rejects
  * @throws {GatewayError} `store_unavailable` when the file cannot be opened, with why in the message
  */
-export function openSqliteStore(file: string, { now, readOnly = false }: { now: Clock; readOnly?: boolean }): Store {
-  const database = readOnly ? openForReading(file) : openDatabase(file)
+export function openSqliteStore(file: string, { now, beside }: { now: Clock; beside?: Beside | undefined }): Store {
+  const database = OPEN[beside ?? 'alone'](file)
   const ping = database.prepare<object>('SELECT 1 FROM sqlite_schema LIMIT 1')
+  const { bus, tell } = createLocalBus()
+  const watch = watchOthers(database, tell)
   return {
     shares: createShares(database, now),
-    sessions: createSessions(database, now),
+    sessions: createSessions(database, now, tell),
     workloads: createWorkloads(database),
     notes: createNotes(database, now),
-    bus: createLocalBus(),
+    bus,
     lock: createLocalLock(),
     ping: () => answering(() => void ping.get({})),
-    close: () => answering(() => database.close()),
+    close: () =>
+      answering(() => {
+        clearInterval(watch)
+        database.close()
+      }),
   }
+}
+
+/** What another process wrote may have ended sessions: nothing is taken for known from then on. */
+function watchOthers(database: Database, tell: Tell): NodeJS.Timeout {
+  let seen = 0
+  const look = () => {
+    try {
+      const version = database.version()
+      if (version !== seen) tell({ type: 'missed' })
+      seen = version
+    } catch {
+      // `ping` and every operation say so too.
+    }
+  }
+  return setInterval(look, LOOK_MS).unref()
 }
 
 function prepareCount(database: Database) {
@@ -151,7 +181,7 @@ function columnsOf({ row, history, keepUntil }: ShareState): ShareColumns {
 
 const SESSION = `'live' AS state, idHash, webapp, senderDomain, shareId, deadline, data`
 
-function createSessions(database: Database, now: Clock): SessionStore {
+function createSessions(database: Database, now: Clock, tell: Tell): SessionStore {
   const select = database.prepare<{ idHash: string }, SessionRow>(
     `SELECT ${SESSION} FROM sessions WHERE idHash = :idHash`,
   )
@@ -195,16 +225,23 @@ function createSessions(database: Database, now: Clock): SessionStore {
           return 'opened'
         }),
       ),
-    update: (row, from) => answering(() => update.run({ ...row, from }) === 1),
+    update: (row, from, { cut } = { cut: false }) =>
+      answering(() => {
+        const unchanged = update.run({ ...row, from }) === 1
+        if (unchanged) tell({ type: 'session.changed', idHash: row.idHash, cut })
+        return unchanged
+      }),
     touch: (idHash, deadline) => answering(() => void database.hurried(() => touch.run({ idHash, deadline }))),
     end: (ended, { keepUntil }) =>
-      answering(() =>
-        database.transaction(() => {
-          const row = remove.get(ended)
-          if (row !== undefined) insertEnded.run({ ...ended, keepUntil })
-          return row
-        }),
-      ),
+      answering(() => {
+        const row = database.transaction(() => {
+          const removed = remove.get(ended)
+          if (removed !== undefined) insertEnded.run({ ...ended, keepUntil })
+          return removed
+        })
+        if (row !== undefined) tell({ type: 'session.ended', idHash: ended.idHash, reason: ended.reason })
+        return row
+      }),
     ofShare: (key) => answering(() => ofShare.all(key)),
     due: (time, limit) => answering(() => due.all({ now: time, limit })),
     count: (webapp) => answering(() => count('sessions.webapp', webapp)),

@@ -95,12 +95,17 @@ export interface SessionStore {
   open(row: SessionRow, options: { limit: number }): Promise<'opened' | 'full'>
   /**
    * Replaces the row of a session that still lives and whose `data` is still `from`; `false` when it has ended (it is never
-   * brought back) or was changed by someone else meanwhile.
+   * brought back) or was changed by someone else meanwhile. Tells `session.changed`.
+   *
+   * @param options.cut whether its open connections must come through the door again
    */
-  update(row: SessionRow, from: string): Promise<boolean>
+  update(row: SessionRow, from: string, options?: { cut: boolean }): Promise<boolean>
   /** Moves the deadline of a live session; no-op when it has ended. */
   touch(idHash: string, deadline: number): Promise<void>
-  /** Ends a live session and returns it; of several callers exactly one gets it. The remainder is kept until `keepUntil`. */
+  /**
+   * Ends a live session and returns it; of several callers exactly one gets it. The remainder is kept until `keepUntil`.
+   * Tells `session.ended`.
+   */
   end(ended: EndedSession, options: { keepUntil: number }): Promise<SessionRow | undefined>
   /** Live sessions of one share. */
   ofShare(key: ShareKey): Promise<SessionRow[]>
@@ -154,15 +159,20 @@ export interface NoteStore {
   sweep(now: number): Promise<void>
 }
 
-/** What every process on the same store must hear at once. */
+/** What every process on the same store hears of a session, from the very operation that ended or changed it. */
 export type BusMessage =
   | { readonly type: 'session.ended'; readonly idHash: string; readonly reason: string }
-  | { readonly type: 'session.changed'; readonly idHash: string }
+  | { readonly type: 'session.changed'; readonly idHash: string; readonly cut: boolean }
+  /** Messages may have been lost, and may be until `hearing` says otherwise: what is known of any session may be from before. */
+  | { readonly type: 'missed' }
 
+/**
+ * Tells what happens to sessions. When `sessions.end` or `sessions.update` resolves, every listener of every process has
+ * heard of it, or knows that it hears nothing.
+ */
 export interface Bus {
-  /** Every listener of every process has heard a message when `publish` resolves; else it may be a moment later. */
-  readonly immediate: boolean
-  publish(message: BusMessage): Promise<void>
+  /** Whether this process hears everything. While it does not, only the store knows what a session is. */
+  hearing(): boolean
   /** The listener must not throw. Returns the function that unsubscribes. */
   subscribe(listener: (message: BusMessage) => void): () => void
 }

@@ -1,11 +1,11 @@
-import { openStore } from '../../src/store/open.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
 import { START, storeContract } from './store.ts'
 
 storeContract('memory', async () => {
   let time = START
   const now = () => time
   return {
-    store: openStore({ kind: 'memory' }, { now }),
+    store: createMemoryStore({ now }),
     now,
     async advance(seconds) {
       time += seconds

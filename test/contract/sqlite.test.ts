@@ -3,12 +3,11 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createMemoryStore } from '../../src/store/memory.ts'
-import { openStore } from '../../src/store/open.ts'
+import { openSqliteStore } from '../../src/store/sqlite.ts'
 import type { EndedSession, SessionRow, ShareKey, Store } from '../../src/store/store.ts'
-import { applied, OPERATIONS, START, shareRow, storeContract } from './store.ts'
+import { applied, expectSameAnswers, OPERATIONS, START, shareRow, storeContract } from './store.ts'
 
 const KEY: ShareKey = { senderDomain: 'cloud.example.org', shareId: '42' }
 const SESSION: SessionRow = {
@@ -38,7 +37,7 @@ function freshFile(): string {
 }
 
 function openSqlite(file: string): Store {
-  const store = openStore({ kind: 'sqlite', file }, { now })
+  const store = openSqliteStore(file, { now })
   onTestFinished(() => store.close())
   return store
 }
@@ -60,7 +59,7 @@ storeContract('sqlite', async () => {
   let time = START
   const clock = () => time
   return {
-    store: openStore({ kind: 'sqlite', file: freshFile() }, { now: clock }),
+    store: openSqliteStore(freshFile(), { now: clock }),
     now: clock,
     async advance(seconds) {
       time += seconds
@@ -200,33 +199,6 @@ describe('a SQLite file', () => {
   })
 
   it('answers as the memory store does, whatever the order of requests', async () => {
-    const stores = [openSqlite(freshFile()), createMemoryStore({ now })]
-    const request = fc.record({
-      kind: fc.constantFrom('put', 'put', 'revoke', 'sweep'),
-      shareId: fc.constantFrom('a', 'b', 'c'),
-      created: fc.integer({ min: START - 2, max: START + 2 }),
-      signature: fc.constantFrom('s', 't', 'u'),
-      expiresAt: fc.constantFrom(undefined, START - 200_000, START + 60),
-    })
-    let run = 0
-    const sameAnswers = fc.asyncProperty(fc.array(request, { maxLength: 30 }), async (requests) => {
-      run += 1
-      const senderDomain = `${run}.example`
-      const answersOf = async ({ shares }: Store) => {
-        const answers: unknown[] = []
-        for (const { kind, shareId, created, signature, expiresAt } of requests) {
-          const key = { senderDomain, shareId }
-          const request = applied(created, `${kind} ${signature}`)
-          if (kind === 'put') answers.push(await shares.put(shareRow({ ...key, expiresAt }), request, { limit: 2 }))
-          if (kind === 'revoke') answers.push(await shares.revoke(key, request, { ...REVOCATION, limit: 2 }))
-          if (kind === 'sweep') await shares.sweep(START)
-          answers.push(await shares.get(key), await shares.count(senderDomain))
-        }
-        return answers
-      }
-      const [sqlite, memory] = await Promise.all(stores.map(answersOf))
-      expect(sqlite).toEqual(memory)
-    })
-    await fc.assert(sameAnswers, { numRuns: 200 })
+    await expectSameAnswers([openSqlite(freshFile()), createMemoryStore({ now })], 200)
   })
 })

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type {
   Applied,
@@ -573,19 +574,40 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
   })
 
   describe(`${name}: bus`, () => {
-    const ended: BusMessage = { type: 'session.ended', idHash: 'hash-1', reason: 'revoked' }
-    const changed: BusMessage = { type: 'session.changed', idHash: 'hash-1' }
+    const ended: BusMessage = { type: 'session.ended', idHash: 'hash-1', reason: 'logout' }
+    const changed: BusMessage = { type: 'session.changed', idHash: 'hash-1', cut: false }
 
-    it('tells every subscriber every message, in order, until it unsubscribes', async () => {
+    it('tells every subscriber what happens to sessions, before the operation resolves, until it unsubscribes', async () => {
       const { store } = await opened()
-      const heard: string[] = []
-      const unsubscribe = store.bus.subscribe(({ type }) => heard.push(`first ${type}`))
-      store.bus.subscribe(({ type }) => heard.push(`second ${type}`))
-      await store.bus.publish(ended)
+      const heard: unknown[] = []
+      await store.sessions.open(sessionRow(), ROOM)
+      const unsubscribe = store.bus.subscribe((message) => heard.push(['first', message]))
+      store.bus.subscribe((message) => heard.push(['second', message]))
+      await store.sessions.update(sessionRow({ data: '{}' }), sessionRow().data)
+      expect(heard.splice(0)).toEqual([
+        ['first', changed],
+        ['second', changed],
+      ])
       unsubscribe()
       unsubscribe()
-      await store.bus.publish(changed)
-      await expect.poll(() => heard).toEqual(['first session.ended', 'second session.ended', 'second session.changed'])
+      await store.sessions.update(sessionRow(), '{}', { cut: true })
+      await store.sessions.end(endedSession(), REMAINDER)
+      expect(heard).toEqual([
+        ['second', { ...changed, cut: true }],
+        ['second', ended],
+      ])
+    })
+
+    it('tells nothing of what did not happen', async () => {
+      const { store } = await opened()
+      const heard: BusMessage[] = []
+      store.bus.subscribe((message) => heard.push(message))
+      await store.sessions.open(sessionRow(), ROOM)
+      await store.sessions.update(sessionRow(), 'something else')
+      await store.sessions.end(endedSession(), REMAINDER)
+      await store.sessions.end(endedSession(), REMAINDER)
+      await store.sessions.update(sessionRow(), sessionRow().data)
+      expect(heard).toEqual([ended])
     })
 
     it('counts a listener that subscribed twice as two', async () => {
@@ -595,8 +617,14 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       const unsubscribe = store.bus.subscribe(listener)
       store.bus.subscribe(listener)
       unsubscribe()
-      await store.bus.publish(ended)
-      await expect.poll(() => heard).toEqual([ended])
+      await store.sessions.open(sessionRow(), ROOM)
+      await store.sessions.end(endedSession(), REMAINDER)
+      expect(heard).toEqual([ended])
+    })
+
+    it('hears', async () => {
+      const { store } = await opened()
+      await expect.poll(() => store.bus.hearing()).toBe(true)
     })
   })
 
@@ -651,6 +679,38 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       await expect(store.close()).resolves.toBeUndefined()
     })
   })
+}
+
+/** Stores answer the same to the same requests about shares, whatever their order. */
+export async function expectSameAnswers(stores: readonly Store[], numRuns: number): Promise<void> {
+  const request = fc.record({
+    kind: fc.constantFrom('put', 'put', 'revoke', 'sweep'),
+    shareId: fc.constantFrom('a', 'b', 'c'),
+    created: fc.integer({ min: START - 2, max: START + 2 }),
+    signature: fc.constantFrom('s', 't', 'u'),
+    expiresAt: fc.constantFrom(undefined, START - 200_000, START + 60),
+  })
+  let run = 0
+  const sameAnswers = fc.asyncProperty(fc.array(request, { maxLength: 30 }), async (requests) => {
+    run += 1
+    const senderDomain = `${run}.example`
+    const answersOf = async ({ shares }: Store) => {
+      const answers: unknown[] = []
+      for (const { kind, shareId, created, signature, expiresAt } of requests) {
+        const key = { senderDomain, shareId }
+        const request = applied(created, `${kind} ${signature}`)
+        const revocation = { now: START, keepUntil: START + 60, limit: 2 }
+        if (kind === 'put') answers.push(await shares.put(shareRow({ ...key, expiresAt }), request, { limit: 2 }))
+        if (kind === 'revoke') answers.push(await shares.revoke(key, request, revocation))
+        if (kind === 'sweep') await shares.sweep(START)
+        answers.push(await shares.get(key), await shares.count(senderDomain))
+      }
+      return answers
+    }
+    const [first, ...others] = await Promise.all(stores.map(answersOf))
+    for (const other of others) expect(other).toEqual(first)
+  })
+  await fc.assert(sameAnswers, { numRuns })
 }
 
 /** Every operation that asks the store, for what must hold for all of them. */
