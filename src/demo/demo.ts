@@ -84,7 +84,7 @@ export async function runDemo({ app: name, print }: { app: keyof typeof APPS; pr
 }
 
 async function startNotes({ gatewayUrl }: Place): Promise<DemoApp> {
-  const texts = Object.fromEntries(NOTES.map(({ name, files }) => [name, files[''] ?? '']))
+  const texts = Object.fromEntries(NOTES.map(({ name, files }) => [name, String(files[''] ?? '')]))
   const { url, close } = await startNotesApp({ gatewayUrl, audience: 'notes', texts })
   return {
     path: 'notes',
@@ -107,20 +107,18 @@ async function startNotes({ gatewayUrl }: Place): Promise<DemoApp> {
  */
 async function startNotebooks({ gatewayUrl, folder, print }: Place): Promise<DemoApp> {
   const { bin } = await installJupyterHub({ report: print })
-  const notebook = JSON.parse(NOTEBOOKS[0]?.files[''] ?? '{}')
   const hub = await startJupyterHub({
     bin,
     folder: join(folder, 'hub'),
     basePath: '/jupyterhub/',
     report: print,
-    notebook,
   })
   await writeFile(join(folder, 'hub-token'), hub.token, { mode: 0o600 })
   return {
     path: 'jupyterhub',
     displayName: 'Jupyter',
     resources: NOTEBOOKS,
-    hint: 'A server of Bob’s own starts for it; run the cells with Shift+Enter.',
+    hint: 'A server of Bob’s own starts for it; run the cells with Shift+Enter. What he saves is in Alice’s cloud a moment later.',
     webapp: `
   - name: notebooks
     kind: jupyterhub
@@ -129,8 +127,7 @@ async function startNotebooks({ gatewayUrl, folder, print }: Place): Promise<Dem
     jupyterhub:
       apiUrl: ${hub.apiUrl}
       apiTokenFile: ./hub-token
-      landing: notebook
-      serverOptions: { file: "{resourceName}" }`,
+      landing: notebook`,
     close: hub.stop,
   }
 }

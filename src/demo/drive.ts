@@ -28,12 +28,22 @@ export function serveDrive(app: Express, resources: readonly Resource[], shares:
     pathOf: (resource: Resource) => rootOf(resource).split('/').map(encodeURIComponent).join('/'),
     /** What is there now, as text by path. */
     textsOf: (resource: Resource) => textsOf(trees.get(resource)),
+    /** What is there now, by path; folders end in `/`. For a look, and for changes that Alice makes herself. */
+    treeOf(resource: Resource): Tree {
+      const tree = trees.get(resource)
+      if (tree === undefined) throw new Error(`${resource.name} is not in this drive`)
+      return tree
+    },
   }
 }
 
 function treeOf({ resourceType, files }: Resource): Tree {
   const tree: Tree = new Map(resourceType === 'folder' ? [['', 'folder']] : [])
-  for (const [path, text] of Object.entries(files)) tree.set(path, makeFile(text))
+  for (const [path, content] of Object.entries(files)) {
+    const folders = path.split('/').slice(0, -1)
+    for (const [depth] of folders.entries()) tree.set(`${folders.slice(0, depth + 1).join('/')}/`, 'folder')
+    tree.set(path, makeFile(content))
+  }
   return tree
 }
 

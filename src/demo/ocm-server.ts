@@ -95,6 +95,8 @@ export async function startOcmServer({ host, port: wished, now, discovery }: Ocm
       res.end(fault.body)
     }
 
+  // Files may be larger than anything else.
+  app.use('/dav', express.raw({ type: () => true, limit: '64mb' }))
   app.use(express.raw({ type: () => true, limit: LIMITS.maxBytes }))
   app.get('/.well-known/ocm', observe('discovery'), (_req, res) => {
     const common = {

@@ -5,8 +5,8 @@ export interface Resource {
   readonly mediaType: string
   /** One line about it, for people. */
   readonly description: string
-  /** Text by path; the one file of a `file` is at `''`. */
-  readonly files: Readonly<Record<string, string>>
+  /** Content by path; the one file of a `file` is at `''`. */
+  readonly files: Readonly<Record<string, string | Buffer>>
 }
 
 const fieldNotes = `# Field notes, North Ridge
@@ -71,6 +71,16 @@ export const NOTES: readonly Resource[] = [
   },
 ]
 
+const trend = notebook(
+  { type: 'markdown', source: '# The trend of the North Atlantic\nReads the measurements that lie beside it.' },
+  {
+    type: 'code',
+    source: 'import csv\nrows = list(csv.DictReader(open("data/année 2024 – 50%.csv")))\nlen(rows), rows[0]["anomaly"]',
+  },
+)
+
+const measurements = `month,anomaly\n${[0.88, 0.93, 0.99].map((anomaly, index) => `2024-0${index + 1},${anomaly}`).join('\n')}\n`
+
 export const NOTEBOOKS: readonly Resource[] = [
   {
     name: 'Ocean temperatures.ipynb',
@@ -78,5 +88,16 @@ export const NOTEBOOKS: readonly Resource[] = [
     mediaType: 'application/x-ipynb+json',
     description: 'A notebook with one small analysis',
     files: { '': analysis },
+  },
+  {
+    name: 'North Atlantic',
+    resourceType: 'folder',
+    mediaType: 'httpd/unix-directory',
+    description: 'A folder: a notebook, and the data that it reads',
+    files: {
+      'Trend.ipynb': trend,
+      'data/année 2024 – 50%.csv': measurements,
+      'data/read me.md': '# Monthly anomalies\n',
+    },
   },
 ]

@@ -222,6 +222,7 @@ export async function startSendingServer(options: SendingServerOptions = {}) {
     /** Any signed POST, as this server. */
     send: ocm.send,
     filesOf: drive.textsOf,
+    treeOf: drive.treeOf,
     close: ocm.close,
   }
 }

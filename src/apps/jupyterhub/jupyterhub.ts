@@ -1,6 +1,7 @@
 import { GatewayError } from '../../core/errors.ts'
 import { defineAppKind, type ForwardPolicy } from '../app.ts'
 import { matches } from '../matching.ts'
+import { checkHub } from './check-hub.ts'
 import { createHubClient } from './hub-client.ts'
 import { hubUserOf, isHubUserOfOurs } from './hub-user.ts'
 import { landingPath } from './landing.ts'
@@ -31,6 +32,7 @@ export const jupyterhub = defineAppKind<JupyterhubOptions>({
     return {
       webapp,
       forwarding: forwardingBelow(base),
+      usesResource: options.content === 'webdav',
       accepts: (share) => matches(webapp, share),
       scopeFor: (grant) => `${users}${hubUserOf(grant)}/`,
       scopeOf(path) {
@@ -41,7 +43,7 @@ export const jupyterhub = defineAppKind<JupyterhubOptions>({
       isPublic: (path) => path.startsWith(base) && PUBLIC_HUB_PATH.test(path.slice(base.length)),
       async ready(session) {
         const landing = landingPath(session, options.landing)
-        return (await servers.isReady(hubUserOf(session.grant)).catch(notNow)) ? landing : undefined
+        return (await servers.isReady(session).catch(notNow)) ? landing : undefined
       },
       async prepare(session, report) {
         const landing = landingPath(session, options.landing)
@@ -52,12 +54,18 @@ export const jupyterhub = defineAppKind<JupyterhubOptions>({
         servers.used(hubUserOf(grant))
         return neededPermission(request)
       },
+      intervene: servers.intervene,
+      describe: servers.describe,
       async credentials({ grant }) {
         const token = await servers.token(hubUserOf(grant))
         return token === undefined ? undefined : { authorization: `token ${token}` }
       },
+      async lost({ grant, scope }) {
+        return (await servers.forgetIfGone(hubUserOf(grant))) ? `${scope}.ocm/starting` : undefined
+      },
       release: ({ grant }) => servers.release(hubUserOf(grant)),
       sweep: createSweep({ servers, hub, now: tools.now }),
+      checkOnline: () => checkHub(webapp, apiUrl, tools.outbound),
     }
   },
 })

@@ -13,9 +13,20 @@ export function jupyterhubOptions(fields: Fields) {
       .default('lab')
       .describe('Where a launch ends; the shared file is opened when there is one'),
     content: z
-      .enum(['none'], { error: 'must be none: the hub itself brings the shared files into its servers' })
-      .default('none')
-      .describe('none: the hub itself mounts or copies the shared resource'),
+      .enum(['webdav', 'none'], { error: 'must be webdav or none' })
+      .default('webdav')
+      .describe('webdav: the gateway brings the shared files, and what is saved there back; none: the hub itself does'),
+    contentLimits: z
+      .strictObject({
+        bytes: fields.size.prefault('1GiB').describe('All files of a share together'),
+        entries: z.int().min(1).max(100_000).default(10_000).describe('Files and folders of a share'),
+        time: someTime.prefault('30m').describe('How long bringing them may take'),
+      })
+      .prefault({})
+      .describe('What is beyond is left out, and people are told'),
+    keepUnsaved: fields.duration
+      .prefault('7d')
+      .describe('How long a home is kept whose changes could not be saved back before its share was closed'),
     startTimeout: someTime.prefault('5m').describe('How long a server may take to start'),
     stopWhenIdle: someTime.prefault('1h').describe('A server that nobody used for this time is stopped'),
     serverOptions: z

@@ -16,6 +16,8 @@ export interface ServerRecord extends ShareKey {
   readonly name: string
   /** The one token we minted; none before the server has run, and after it was stopped. */
   readonly token: KeptToken | undefined
+  /** Epoch seconds: when the content was last looked after in the running server; until then nobody is let in. */
+  readonly filledAt: number | undefined
 }
 
 export type ServerRecords = ReturnType<typeof createServerRecords>
@@ -24,8 +26,8 @@ export type ServerRecords = ReturnType<typeof createServerRecords>
 export function createServerRecords(webapp: string, { store, sealer }: { store: Store; sealer: Sealer }) {
   const context = (name: string) => `token of ${name} at ${webapp}`
 
-  async function put({ name, senderDomain, shareId, token }: ServerRecord): Promise<void> {
-    await store.workloads.put({ webapp, name, senderDomain, shareId, data: JSON.stringify({ token }) })
+  async function put({ name, senderDomain, shareId, token, filledAt }: ServerRecord): Promise<void> {
+    await store.workloads.put({ webapp, name, senderDomain, shareId, data: JSON.stringify({ token, filledAt }) })
   }
 
   return {
@@ -52,6 +54,6 @@ export function createServerRecords(webapp: string, { store, sealer }: { store: 
 }
 
 function recordOf({ name, senderDomain, shareId, data }: Workload): ServerRecord {
-  const { token } = JSON.parse(data) as Pick<ServerRecord, 'token'>
-  return { name, senderDomain, shareId, token }
+  const { token, filledAt } = JSON.parse(data) as Pick<ServerRecord, 'token' | 'filledAt'>
+  return { name, senderDomain, shareId, token, filledAt }
 }

@@ -2,8 +2,9 @@ import type { Webapp } from '../../config/schema.ts'
 import { asGatewayError, gone } from '../../core/errors.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Workload } from '../../store/store.ts'
-import type { AppTools, IsClaimed, Report } from '../app.ts'
+import { type AppTools, type IsClaimed, type Report, unwatched } from '../app.ts'
 import { fillTemplate } from '../headers.ts'
+import { type ContentStart, createContent } from './content/content.ts'
 import type { HubClient } from './hub-client.ts'
 import { hubUserOf } from './hub-user.ts'
 import { createJoinedStarts } from './joined-starts.ts'
@@ -16,6 +17,10 @@ import { untilSettled } from './until-settled.ts'
 /** Who holds a server for longer than this, beyond the time of a start, is taken for dead. */
 const LOCK_SECONDS = 600
 const READY_CACHE_SECONDS = 3
+/** A launch looks at the shared files again, unless that was done for another a moment ago. */
+const FRESH_SECONDS = 5
+/** Of the bar that people see, when files have to come after the start. */
+const START_SHARE = 0.4
 
 export type Servers = ReturnType<typeof createServers>
 
@@ -25,20 +30,22 @@ export type Servers = ReturnType<typeof createServers>
  * interrupted.
  */
 export function createServers(
-  { name: webapp, options }: Webapp<JupyterhubOptions>,
+  configured: Webapp<JupyterhubOptions>,
   hub: HubClient,
-  tools: Pick<AppTools, 'store' | 'sealer' | 'now' | 'events'>,
+  tools: Pick<AppTools, 'store' | 'sealer' | 'now' | 'events' | 'outbound' | 'resources'>,
 ) {
+  const { name: webapp, options } = configured
   const { store, now, events } = tools
   const records = createServerRecords(webapp, tools)
   const starts = createJoinedStarts()
   const tokens = createTokens({ hub, records, now, exclusively })
+  const content = createContent(configured, { ...tools, tokenOf: tokens.value })
   const readyUntil = new Map<string, number>()
   const lastUsed = new Map<string, number>()
   const openedAt = now()
 
   function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
-    return store.lock(`jupyterhub ${webapp} ${name}`, options.startTimeout + LOCK_SECONDS, work)
+    return store.lock(`jupyterhub ${webapp} ${name}`, options.startTimeout + content.seconds + LOCK_SECONDS, work)
   }
 
   async function start(session: Session, name: string, report: Report, cancelled: AbortSignal): Promise<void> {
@@ -54,14 +61,54 @@ export function createServers(
 
   async function startAlone(session: Session, name: string, report: Report, cancelled: AbortSignal): Promise<void> {
     cancelled.throwIfAborted()
-    const { senderDomain, shareId } = session.grant
-    const record = (await records.get(name)) ?? { name, senderDomain, shareId, token: undefined }
-    await records.put(record)
+    if (content.isOurs && (await isFresh(name, session))) return
+    const record = await beginRecord(session, name)
     await hub.ensureUser(name)
     const userOptions = fillTexts(options.serverOptions, (text) => fillTemplate(text, session))
     const { startTimeout: timeoutSeconds } = options
-    await spawn(hub, { name, scope: session.scope, userOptions, timeoutSeconds, report, cancelled })
-    await tokens.mint(record)
+    const tellStart = content.isOurs ? partOf(report, 0, START_SHARE) : report
+    await spawn(hub, { name, scope: session.scope, userOptions, timeoutSeconds, report: tellStart, cancelled })
+    const token = await tokens.mint(record)
+    if (content.isOurs) await fill(record, { session, token, report: partOf(report, START_SHARE, 1), cancelled })
+    await putFilled(name)
+  }
+
+  /** Nobody is let in until the content is there, unless it is there already. */
+  async function beginRecord({ grant: { senderDomain, shareId } }: Session, name: string): Promise<ServerRecord> {
+    const former = await records.get(name)
+    const isFilled = former?.filledAt !== undefined && (await isRunning(name))
+    const record = isFilled ? former : { name, senderDomain, shareId, token: former?.token, filledAt: undefined }
+    await records.put(record)
+    return record
+  }
+
+  async function fill({ name, filledAt }: ServerRecord, start: ContentStart): Promise<void> {
+    try {
+      await content.bring(name, start)
+    } catch (error) {
+      if (filledAt === undefined) throw error
+      await content.keepStale(name, start.session.grant, error)
+    }
+  }
+
+  async function putFilled(name: string): Promise<void> {
+    const record = await records.get(name)
+    if (record !== undefined) await records.put({ ...record, filledAt: now() })
+  }
+
+  async function isRunning(name: string): Promise<boolean> {
+    if (now() < (readyUntil.get(name) ?? 0)) return true
+    const ready = (await hub.findServer(name))?.ready === true
+    if (ready) readyUntil.set(name, now() + READY_CACHE_SECONDS)
+    return ready
+  }
+
+  /** Whether the server runs, we hold a token for it, and its content is that of this launch. */
+  async function isFresh(name: string, { openedAt }: Session): Promise<boolean> {
+    const record = await records.get(name)
+    if (record === undefined || !tokens.isValid(record) || record.filledAt === undefined) return false
+    if (content.isOurs && record.filledAt + FRESH_SECONDS < openedAt) return false
+    return isRunning(name)
   }
 
   /** Token first, then the server: who asks from now on has to start it again. */
@@ -70,7 +117,7 @@ export function createServers(
     readyUntil.delete(name)
     if (token !== undefined) {
       await hub.deleteToken(name, token.id)
-      await records.put({ ...record, token: undefined })
+      await records.put({ ...record, token: undefined, filledAt: undefined })
     }
     await untilSettled(async () => (await hub.stopServer(name)) === 'stopped')
   }
@@ -81,20 +128,52 @@ export function createServers(
 
   async function remove(name: string): Promise<void> {
     const begun = now()
-    const record = await records.get(name)
-    if (record === undefined) return
-    await stop(record)
+    const found = await records.get(name)
+    if (found === undefined || (await keepsUnsaved(found))) return
+    // With the token that saving may have needed.
+    await stop((await records.get(name)) ?? found)
     await deleteUser(name)
     await records.delete(name)
+    await content.forget(name)
     lastUsed.delete(name)
     events.appReleased({ webapp, name, seconds: now() - begun })
+  }
+
+  /**
+   * Saves what waits. What cannot be saved now is kept, with its home, for the next launch; not longer than configured, and
+   * not when the share was revoked.
+   */
+  async function keepsUnsaved(record: ServerRecord): Promise<boolean> {
+    const { name, senderDomain, shareId } = record
+    if (!content.isOurs || !(await content.hasUnsaved(name))) return false
+    const isRevoked = (await store.shares.get({ senderDomain, shareId }))?.state === 'revoked'
+    if (!isRevoked && (await saved(record))) return false
+    const until = isRevoked ? now() : (await content.unsavedSince(name)) + options.keepUnsaved
+    const changes = await content.unsaved(name)
+    if (until <= now()) {
+      events.contentDropped({ webapp, name, changes, reason: isRevoked ? 'revoked' : 'too-old' })
+      return false
+    }
+    if (record.token !== undefined) {
+      await stop((await records.get(name)) ?? record)
+      events.contentKept({ webapp, name, changes, until })
+    }
+    return true
+  }
+
+  /** Whether all that waits could be saved: only a running server has it. */
+  async function saved(record: ServerRecord): Promise<boolean> {
+    if (record.token === undefined || !(await isRunning(record.name))) return false
+    const token = tokens.isValid(record) ? records.tokenValue(record) : await tokens.mint(record)
+    return token !== undefined && content.drain(record.name, token)
   }
 
   async function stopIdle(name: string): Promise<void> {
     const begun = now()
     const record = await findIdle(name)
     if (record === undefined) return
-    await stop(record)
+    if (content.isOurs && (await content.hasUnsaved(name))) await saved(record)
+    await stop((await records.get(name)) ?? record)
     events.appStopped({ webapp, name, seconds: now() - begun })
   }
 
@@ -117,20 +196,34 @@ export function createServers(
     tellFailure,
 
     /** Starts the session’s server, or joins its start, and mints its token. @throws {GatewayError} for the waiting person */
-    start(session: Session, report: Report): Promise<void> {
+    async start(session: Session, report: Report): Promise<void> {
       const name = hubUserOf(session.grant)
       lastUsed.set(name, now())
-      return starts.join(name, report, (tell, cancelled) => start(session, name, tell, cancelled))
+      await starts.join(name, report, (tell, cancelled) => start(session, name, tell, cancelled))
+      const notice = report === unwatched ? undefined : await content.takeNotice(name)
+      if (notice !== undefined) report({ percent: 100, message: 'Everything is ready.', notice })
     },
 
-    /** Whether the server runs and we hold a token for it; a yes is remembered for a few seconds. */
-    async isReady(name: string): Promise<boolean> {
-      const record = await records.get(name)
-      if (record === undefined || !tokens.isValid(record)) return false
-      if (now() < (readyUntil.get(name) ?? 0)) return true
-      const ready = (await hub.findServer(name))?.ready === true
-      if (ready) readyUntil.set(name, now() + READY_CACHE_SECONDS)
-      return ready
+    /** Whether the session can go to its server at once; that a server runs is remembered for a few seconds. */
+    async isReady(session: Session): Promise<boolean> {
+      const name = hubUserOf(session.grant)
+      if (!(await isFresh(name, session)) || (await content.hasNotice(name))) return false
+      if (content.isOurs) await content.wake(name)
+      return true
+    },
+
+    intervene: content.intervene,
+    describe: content.describe,
+    resume: content.resume,
+
+    /** A server that stopped without us, by a culler or with its hub: from now on it counts as not started. */
+    async forgetIfGone(name: string): Promise<boolean> {
+      if ((await hub.findServer(name))?.ready) return false
+      await exclusively(name, async () => {
+        const record = await records.get(name)
+        if (record !== undefined) await stop(record)
+      })
+      return true
     },
 
     token: tokens.value,
@@ -168,4 +261,9 @@ export function createServers(
       })
     },
   }
+}
+
+/** The same progress within a part of the bar. */
+function partOf(report: Report, from: number, to: number): Report {
+  return (progress) => report({ ...progress, percent: 100 * from + progress.percent * (to - from) })
 }

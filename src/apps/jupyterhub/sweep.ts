@@ -36,6 +36,7 @@ export function createSweep({ servers, hub, now }: { servers: Servers; hub: HubC
   }
 
   async function sweep(isClaimed: IsClaimed): Promise<void> {
+    await servers.resume()
     const workloads = await servers.list()
     await fewAtOnce(workloads, (workload) => attempt(workload.name, () => servers.tidy(workload, isClaimed)))
     if (now() >= straysDue) await sweepStrays()

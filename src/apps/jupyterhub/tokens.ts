@@ -60,11 +60,11 @@ export function createTokens({ hub, records, now, exclusively }: TokenParts) {
     /**
      * The token to inject. In its last quarter of an hour another is minted, while this one serves on.
      *
-     * @returns `undefined` when the server was not started, or was stopped
+     * @returns `undefined` when the server was not started, was stopped, or has not got its content yet
      */
     async value(name: string): Promise<string | undefined> {
       const record = await records.get(name)
-      if (record?.token === undefined) return undefined
+      if (record?.token === undefined || record.filledAt === undefined) return undefined
       if (secondsLeft(record) <= 0) return renewedLate(name)
       // A failure shows when the token has ended; every request until then tries anew.
       if (secondsLeft(record) <= RENEW_BEFORE_SECONDS) renewOnce(name).catch(() => {})

@@ -7,14 +7,14 @@ export interface HubSettings {
   readonly proxyCommand: readonly string[]
   readonly bin: string
   readonly token: string
-  /** Planted into every new server's home. */
-  readonly notebook: unknown
+  /** Planted into every new server's home, when there is one. */
+  readonly notebook?: unknown
 }
 
 /**
  * A stock hub: nobody can log in (the dummy authenticator allows no one), servers are local processes, and one service
- * token has the three scopes that the gateway needs. As the hub's side of `content: none`, a hook puts a notebook into
- * each new server's home, under the name in `user_options["file"]` when there is one.
+ * token has the three scopes that the gateway needs. Where it is given a notebook, it plays the hub's part of `content: none`:
+ * a hook puts it into each new server's home, under the name in `user_options["file"]` when there is one.
  *
  * The hub ends when its standard input does, so that it never outlives whoever started it.
  */
@@ -59,7 +59,8 @@ def plant_notebook(spawner):
         (home / name).write_text(json.dumps(rig["notebook"]), encoding="utf-8")
 
 
-c.Spawner.pre_spawn_hook = plant_notebook
+if "notebook" in rig:
+    c.Spawner.pre_spawn_hook = plant_notebook
 
 
 def end_with_stdin():
@@ -110,29 +111,3 @@ while processes := ours():
             send(process, psutil.Process.kill)
     time.sleep(0.05)
 `
-
-/** A first notebook: a line of text and a cell that any Python kernel can run. */
-export const WELCOME_NOTEBOOK = {
-  nbformat: 4,
-  nbformat_minor: 5,
-  metadata: {
-    kernelspec: { display_name: 'Python 3 (ipykernel)', language: 'python', name: 'python3' },
-    language_info: { name: 'python' },
-  },
-  cells: [
-    {
-      id: 'welcome',
-      cell_type: 'markdown',
-      metadata: {},
-      source: '# Welcome\n\nThis notebook was shared with you. It runs on a server of your own.',
-    },
-    {
-      id: 'code',
-      cell_type: 'code',
-      execution_count: null,
-      metadata: {},
-      outputs: [],
-      source: 'import getpass\nprint("The kernel says", 6 * 7, "to", getpass.getuser())',
-    },
-  ],
-}

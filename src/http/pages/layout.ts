@@ -21,6 +21,7 @@ main { width: 100%; max-width: 32rem; background: var(--card); border: 1px solid
 .mark { display: grid; place-items: center; width: 2.75rem; height: 2.75rem; border-radius: 12px; background: color-mix(in srgb, var(--tone, var(--accent)) 14%, transparent); color: var(--tone, var(--accent)); margin-bottom: 1.1rem }
 .warn { --tone: var(--warn) }
 h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 .5rem; overflow-wrap: anywhere }
+h2 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 p { margin: 0 0 .75rem; overflow-wrap: anywhere }
 .soft { color: var(--soft) }
 .actions { margin-top: 1.4rem; display: flex; gap: .75rem; flex-wrap: wrap }
@@ -30,6 +31,11 @@ progress { appearance: none; width: 100%; height: .6rem; border: 0; border-radiu
 progress::-webkit-progress-bar { background: var(--line) }
 progress::-webkit-progress-value { background: var(--accent); border-radius: 99px; transition: inline-size .4s ease }
 progress::-moz-progress-bar { background: var(--accent); border-radius: 99px }
+.one-line { overflow: hidden; white-space: nowrap; text-overflow: ellipsis; font-size: .88rem; min-height: 1.4em }
+.list { list-style: none; margin: 1rem 0; padding: 0; max-height: 40vh; overflow-y: auto; border: 1px solid var(--line); border-radius: 9px }
+.list li { padding: .5rem .8rem; border-top: 1px solid var(--line); overflow-wrap: anywhere }
+.list li:first-child { border-top: 0 }
+.list span { display: block; color: var(--soft); font-size: .85rem }
 footer { margin-top: 1.6rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: .82rem; color: var(--soft) }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, monospace; font-size: .92em }
 [hidden] { display: none !important }

@@ -81,6 +81,7 @@ const ENDINGS: Record<string, Ending> = {
     text: 'The oldest of your windows with it was closed to make room for a new one.',
   },
   closed: { heading: 'The application was closed', text: 'Your cloud has asked for it.' },
+  operator: { heading: 'The application was closed', text: 'An operator of this gateway has closed it.' },
 }
 
 const NEVER_OPENED: Ending = {

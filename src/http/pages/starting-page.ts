@@ -7,6 +7,9 @@ const SCRIPT = `
 const bar = document.querySelector('progress'), message = document.getElementById('message')
 const waiting = document.getElementById('waiting'), failed = document.getElementById('failed')
 const retry = document.getElementById('retry'), why = document.getElementById('why')
+const detail = document.getElementById('detail'), notice = document.getElementById('notice')
+const items = notice.querySelector('ul'), more = document.getElementById('more'), go = document.getElementById('go')
+let toRead
 const events = new EventSource('starting/events')
 const fail = ({ message, requestId }) => {
   events.close()
@@ -20,13 +23,33 @@ const fail = ({ message, requestId }) => {
 events.addEventListener('progress', ({ data }) => {
   const progress = JSON.parse(data)
   bar.value = progress.percent
-  message.textContent = progress.message
+  if (message.textContent !== progress.message) message.textContent = progress.message
+  detail.textContent = progress.detail ?? '\u00a0'
+  toRead = progress.notice ?? toRead
 })
 events.addEventListener('ready', ({ data }) => {
   events.close()
   bar.value = 100
-  location.replace(JSON.parse(data).location)
+  const { location: target } = JSON.parse(data)
+  if (!toRead) return location.replace(target)
+  show(toRead)
+  go.addEventListener('click', () => location.replace(target))
+  go.focus()
 })
+const show = ({ heading, text, items: listed, more: others }) => {
+  waiting.hidden = true
+  notice.hidden = false
+  document.title = notice.querySelector('h1').textContent = heading
+  document.getElementById('told').textContent = text
+  items.hidden = listed.length === 0
+  for (const { what, why: reason } of listed) {
+    const item = items.appendChild(document.createElement('li'))
+    item.appendChild(document.createElement('bdi')).textContent = what
+    item.appendChild(document.createElement('span')).textContent = reason
+  }
+  more.hidden = others === 0
+  more.textContent = 'and ' + others.toLocaleString('en') + ' more'
+}
 events.addEventListener('failed', ({ data }) => fail(JSON.parse(data)))
 events.addEventListener('ended', () => {
   events.close()
@@ -48,7 +71,16 @@ ${mark('rocket')}
 <p class="soft">Shared with you by ${grant.share.ownerDisplayName ?? grant.owner}.</p>
 <progress max="100" value="0" aria-label="Progress" aria-describedby="message"></progress>
 <p id="message" class="soft" role="status">Asking for a place to run…</p>
+<p id="detail" class="soft one-line">&nbsp;</p>
 <noscript><meta http-equiv="refresh" content="3"></noscript>
+</section>
+<section id="notice" hidden>
+${mark('info')}
+<h1></h1>
+<p id="told"></p>
+<ul class="list" tabindex="0" aria-label="Files"></ul>
+<p id="more" class="soft" hidden></p>
+<div class="actions"><button id="go" type="button">Open ${name}</button></div>
 </section>
 <section id="failed" hidden>
 ${mark('alert', 'warn')}

@@ -70,7 +70,9 @@ describe('options', () => {
   it('need the token file only', () => {
     expect(schema.parse({ apiTokenFile: 'token' })).toMatchObject({
       landing: 'lab',
-      content: 'none',
+      content: 'webdav',
+      contentLimits: { bytes: 1024 ** 3, entries: 10_000, time: 1800 },
+      keepUnsaved: 604_800,
       startTimeout: 300,
       stopWhenIdle: 3600,
       serverOptions: {},
@@ -78,7 +80,8 @@ describe('options', () => {
   })
 
   it.each([
-    { wrong: { content: 'webdav' }, message: /must be none: the hub itself brings the shared files/ },
+    { wrong: { content: 'nfs' }, message: /must be webdav or none/ },
+    { wrong: { contentLimits: { bytes: '1GB' } }, message: /must be a size such as/ },
     {
       wrong: { serverOptions: { a: ['{shareID}'] } },
       message: /unknown placeholder {shareID} \(known: {shareId} {owner}/,

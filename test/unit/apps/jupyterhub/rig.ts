@@ -47,7 +47,7 @@ function webappAt(upstream: string, options: Record<string, unknown>): Webapp<Ju
     match: undefined,
     headers: {},
     timeouts: { connect: 5, response: 60, idle: 600 },
-    options: jupyterhub.options(fields).parse({ apiTokenFile: 'token', ...options }),
+    options: jupyterhub.options(fields).parse({ apiTokenFile: 'token', content: 'none', ...options }),
   }
 }
 
