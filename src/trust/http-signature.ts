@@ -64,6 +64,10 @@ const RSA_ALGORITHMS: Record<string, Algorithm> = {
   PS512: { name: 'rsa-pss-sha512', hash: 'sha512', options: PSS },
 }
 
+const ALGORITHM_NAMES = [...Object.values(ALGORITHMS), ...Object.values(RSA_ALGORITHMS)].flatMap(
+  ({ name }) => name ?? [],
+)
+
 /**
  * Verifies the OCM signature of a request and its Content-Digest: the one signature tagged `ocm`, the components it must
  * cover, its age, that its `keyid` is the sender’s, and the signature bytes. No key is looked up before the rest is in order.
@@ -201,8 +205,11 @@ function checkParameters(input: InnerList, now: number) {
     throw unauthorized('signature_expired', 'The signature’s expires time has passed.')
   }
   if (typeof keyid !== 'string') throw unauthorized('signature_keyid', 'The signature has no keyid.')
-  if (alg !== undefined && typeof alg !== 'string')
-    throw unauthorized('signature_algorithm', 'The signature’s alg is not a string.')
+  if (alg !== undefined && !(typeof alg === 'string' && ALGORITHM_NAMES.includes(alg)))
+    throw unauthorized(
+      'signature_algorithm',
+      `The signature’s alg is not one of the asymmetric algorithms: ${ALGORITHM_NAMES.join(', ')}.`,
+    )
   return { created, keyid, alg }
 }
 

@@ -1,10 +1,9 @@
 import { z } from 'zod'
 import { invalidToken, unavailable } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
-import { isLoopbackHost } from '../core/loopback.ts'
-import { hostnameOf } from '../core/ocm-address.ts'
 import { type Outbound, OutboundError } from '../core/outbound.ts'
 import type { Clock } from '../core/time.ts'
+import type { Discover } from './discovery.ts'
 import { importVerificationKey, type VerificationKey } from './jwk.ts'
 import type { Pairing } from './pairings.ts'
 
@@ -17,7 +16,6 @@ const MAX_BYTES = 256 * 1024
 const MAX_KEYS = 100
 
 const jwkSet = z.object({ keys: z.array(z.unknown()).max(MAX_KEYS) })
-const discovery = z.object({ jwksUri: z.string().optional() })
 
 /** What is known of one pairing’s keys. */
 interface Cached {
@@ -42,14 +40,14 @@ export type Keys = ReturnType<typeof createKeys>
  */
 export function createKeys({
   outbound,
+  discover,
   now,
   events,
-  insecureLoopback,
 }: {
   outbound: Outbound
+  discover: Discover
   now: Clock
   events: Events
-  insecureLoopback: boolean
 }) {
   const caches = new Map<string, Cached>()
 
@@ -77,7 +75,7 @@ export function createKeys({
   async function fetchJwks(pairing: Pairing): Promise<unknown> {
     const limits = { timeoutSeconds: TIMEOUT_SECONDS, maxBytes: MAX_BYTES }
     if (pairing.keysUrl !== undefined) return outbound.getJson(pairing.keysUrl, { ...limits, operatorNamed: true })
-    const { origin, jwksUri } = await discover(pairing, limits)
+    const { origin, jwksUri } = await discover(pairing)
     const url = jwksUri ?? `${origin}/.well-known/jwks.json`
     return outbound.getJson(url, {
       ...limits,
@@ -85,26 +83,10 @@ export function createKeys({
     })
   }
 
-  /** The pairing’s origin and the `jwksUri` of its discovery document, if it has one. */
-  async function discover({ domain }: Pairing, limits: { timeoutSeconds: number; maxBytes: number }) {
-    const plain = insecureLoopback && isLoopbackHost(hostnameOf(domain))
-    const origin = `${plain ? 'http' : 'https'}://${domain}`
-    try {
-      const document = discovery.safeParse(
-        await outbound.getJson(`${origin}/.well-known/ocm`, { ...limits, operatorNamed: true }),
-      )
-      const jwksUri = document.data?.jwksUri
-      if (jwksUri === undefined) return { origin, jwksUri }
-      if (!URL.canParse(jwksUri)) throw new OutboundError(`${domain}: jwksUri is not a URL`)
-      return { origin, jwksUri }
-    } catch (error) {
-      if (error instanceof OutboundError && /answered 404$|did not answer JSON$/.test(error.message))
-        return { origin, jwksUri: undefined }
-      throw error
-    }
-  }
-
   return {
+    /** What a pairing publishes now; nothing of it is kept. @throws {OutboundError} */
+    fetch: async (pairing: Pairing) => readKeys(await fetchJwks(pairing)),
+
     /**
      * The key with exactly this `kid`, of this pairing only.
      *

@@ -17,30 +17,41 @@ const PURPOSE = 'ocm-webapp-gateway sealed data, version 1'
  * A sealer whose key exists while our signing key does: AES-256-GCM (random nonce, the context as associated data) under
  * a key that HKDF-SHA256 (RFC 5869) derives from the private Ed25519 key’s 32 bytes.
  *
+ * @param further keys of ours under which it may have been sealed as well, while they are exchanged
+ *
  * Does NOT keep anyone from putting an older sealed text of the same context back in its place.
  */
-export function createSealer(privateKey: KeyObject): Sealer {
-  const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url')
-  const key = Buffer.from(hkdfSync('sha256', seed, '', PURPOSE, 32))
+export function createSealer(privateKey: KeyObject, further: readonly KeyObject[] = []): Sealer {
+  const keys = [privateKey, ...further].map(derive)
+  const [own] = keys as [Buffer]
 
   return {
     seal(text, context) {
       const nonce = randomBytes(NONCE_BYTES)
-      const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(context))
+      const cipher = createCipheriv(CIPHER, own, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(context))
       const ciphertext = [cipher.update(text, 'utf8'), cipher.final()]
       return Buffer.concat([nonce, ...ciphertext, cipher.getAuthTag()]).toString('base64url')
     },
     open(sealed, context) {
       const bytes = Buffer.from(sealed, 'base64url')
       if (bytes.length < NONCE_BYTES + TAG_BYTES) return undefined
-      const nonce = bytes.subarray(0, NONCE_BYTES)
-      const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(context))
-      decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
-      try {
-        return decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES), undefined, 'utf8') + decipher.final('utf8')
-      } catch {
-        return undefined
-      }
+      return keys.map((key) => unseal(bytes, key, context)).find((text) => text !== undefined)
     },
+  }
+}
+
+function derive(privateKey: KeyObject): Buffer {
+  const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url')
+  return Buffer.from(hkdfSync('sha256', seed, '', PURPOSE, 32))
+}
+
+function unseal(bytes: Buffer, key: Buffer, context: string): string | undefined {
+  const nonce = bytes.subarray(0, NONCE_BYTES)
+  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(context))
+  decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
+  try {
+    return decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES), undefined, 'utf8') + decipher.final('utf8')
+  } catch {
+    return undefined
   }
 }

@@ -21,24 +21,37 @@ export function generateSigningKey(): string {
   return `${JSON.stringify({ ...privateKey.export({ format: 'jwk' }), alg: 'EdDSA', use: 'sig' }, null, 2)}\n`
 }
 
+/** Our key as it is loaded, with those it is being exchanged with. */
+export interface LoadedKey extends SigningKey {
+  readonly created: boolean
+  /** Published too, and open what was sealed under them; they never sign. */
+  readonly further: readonly KeyObject[]
+}
+
 /**
  * Reads the key file, or makes it when it is missing.
  *
  * @param authority our host as peers see it, with a non-default port; the `kid` is `<authority>#<RFC 7638 thumbprint>`
- * @throws {Error} when the file holds anything but an Ed25519 private JWK, or cannot be made
+ * @throws {Error} when a file holds anything but an Ed25519 private JWK, or cannot be made
  */
-export async function loadSigningKey(file: string, authority: string): Promise<SigningKey & { created: boolean }> {
+export async function loadSigningKey(
+  file: string,
+  authority: string,
+  furtherFiles: readonly string[] = [],
+): Promise<LoadedKey> {
   const { text, created } = readOrCreate(file)
   const key = importPrivateKey(text, file)
-  const publicJwk = await exportJWK(key).then(({ kty, crv, x }) => ({ kty, crv, x }) as JWK)
-  const keyid = `${authority}#${await calculateJwkThumbprint(publicJwk)}`
+  const further = furtherFiles.map(readPrivateKey)
+  const keys = await Promise.all([key, ...further].map((each) => published(each, authority)))
+  const keyid = keys[0]?.kid ?? ''
   return {
     created,
     keyid,
     key,
+    further,
     kind: 'Ed25519',
     authority,
-    jwks: { keys: [{ ...publicJwk, kid: keyid, alg: 'EdDSA', use: 'sig' }] },
+    jwks: { keys },
     signJwt: (claims, { issuedAt, expiresAt }) =>
       new SignJWT(claims)
         .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid: keyid })
@@ -46,6 +59,17 @@ export async function loadSigningKey(file: string, authority: string): Promise<S
         .setExpirationTime(Math.floor(expiresAt))
         .sign(key),
   }
+}
+
+async function published(key: KeyObject, authority: string): Promise<JWK> {
+  const { kty, crv, x } = await exportJWK(key)
+  const publicJwk = { kty, crv, x } as JWK
+  return { ...publicJwk, kid: `${authority}#${await calculateJwkThumbprint(publicJwk)}`, alg: 'EdDSA', use: 'sig' }
+}
+
+/** @throws {Error} when the file cannot be read, or holds anything but an Ed25519 private JWK */
+export function readPrivateKey(file: string): KeyObject {
+  return importPrivateKey(readFileSync(file, 'utf8'), file)
 }
 
 function readOrCreate(file: string): { text: string; created: boolean } {

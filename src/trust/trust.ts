@@ -6,6 +6,7 @@ import { createIntrospectionVerifier } from './credentials/introspection.ts'
 import { createJwtVerifier } from './credentials/jwt.ts'
 import { createCredentials } from './credentials/registry.ts'
 import { createSharedKeyVerifier } from './credentials/shared-key.ts'
+import { createDiscover } from './discovery.ts'
 import { createKeys } from './keys.ts'
 import { createPairings, type Pairing } from './pairings.ts'
 import type { SigningKey } from './signing-key.ts'
@@ -17,19 +18,20 @@ export interface TrustParts {
   readonly signingKey: SigningKey
   readonly now: Clock
   readonly events: Events
-  /** Takes one introspection of a pairing’s rate. @throws {GatewayError} 429 */
-  readonly takeIntrospection: (pairing: Pairing) => void
+  /** As `IntrospectionParts.takeRate`. */
+  readonly takeIntrospection: (pairing: Pairing, client: string) => () => void
 }
 
 /** The room as a whole. A new kind of credential is a file in `credentials/` and a line here; the first that recognises one decides. */
 export function createTrust(parts: TrustParts) {
   const { ocmServers, insecureLoopback, outbound, signingKey, now, events, takeIntrospection } = parts
   const pairings = createPairings(ocmServers, { insecureLoopback })
-  const keys = createKeys({ outbound, now, events, insecureLoopback })
+  const discover = createDiscover({ outbound, insecureLoopback })
+  const keys = createKeys({ outbound, discover, now, events })
   const credentials = createCredentials([
     createIntrospectionVerifier({ pairings, keys, outbound, signingKey, now, events, takeRate: takeIntrospection }),
     createSharedKeyVerifier({ pairings, now }),
     createJwtVerifier({ pairings, keys, now, events }),
   ])
-  return { pairings, keys, credentials }
+  return { pairings, keys, credentials, discover }
 }

@@ -290,7 +290,7 @@ describe('introspection', () => {
       pairing: {
         modes: ['provisioned', 'introspected'],
         introspection: introspection('alice'),
-        limits: { introspectionsPerMinute: 20 },
+        limits: { introspectionsPerMinute: 200 },
       },
       ocmServers: [{ domain: carol.domain, modes: ['introspected'], introspection: introspection('carol') }],
       webapps: ({ origin }, app, alice) =>

@@ -138,6 +138,20 @@ describe('slow loris', () => {
     expect(performance.now() - started).toBeLessThan(4000)
   })
 
+  it.each([
+    { what: 'headers that never end', bytes: 'GET / HTTP/1.1\r\nHost: x\r\n' },
+    { what: 'a connection over which nothing comes', bytes: '' },
+  ])('$what: cut after the request time limit', async ({ bytes }) => {
+    const connection = openConnection(scene.gateway.port)
+    const started = performance.now()
+    connection.write(bytes)
+    const drip = setInterval(() => bytes !== '' && connection.write('X-A: a\r\n'), 100)
+    await connection.closed
+    clearInterval(drip)
+    connection.socket.destroy()
+    expect(performance.now() - started).toBeLessThan(4000)
+  })
+
   it('headers of 100 KiB: 431', async () => {
     expect((await scene.send('/notes/', { headers: { 'X-Large': 'x'.repeat(100 * 1024) } })).status).toBe(431)
     const many = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`X-${index}`, '1']))

@@ -59,6 +59,17 @@ function asker(auth: string, clientId: string, secret = '') {
   return us.asker(keycloak().authority, { introspection, secret })
 }
 
+/** The same, told what Keycloak calls itself. */
+function named(issuer: string) {
+  const introspection = {
+    url: keycloak().introspectionUrl,
+    issuer,
+    auth: 'client_secret_basic',
+    clientId: 'with-secret',
+  }
+  return us.asker(keycloak().authority, { introspection, secret: SECRET })
+}
+
 describe('Keycloak', () => {
   it.each([
     ['client_secret_basic', 'with-secret', SECRET],
@@ -79,10 +90,18 @@ describe('Keycloak', () => {
     expect(await outcomeOf(() => asker(auth, clientId, secret)('never issued'))).toBe('503 introspection_unavailable')
   })
 
-  it('names itself with a path, which is no OCM server: its own tokens are refused without a question', async () => {
+  it('names itself with a path, which is no OCM server: without introspection.issuer its own tokens are refused without a question', async () => {
     const token = await keycloak().tokenFor(ALICE, SHARE)
     expect(await outcomeOf(() => asker('client_secret_basic', 'with-secret', SECRET)(token))).toBe(
       '401 issuer_malformed',
     )
+  })
+
+  it('says whose its own token is, once introspection.issuer gives its name; we are passed over in the audience', async () => {
+    const token = await keycloak().tokenFor(ALICE, SHARE)
+    const verified = await named(keycloak().issuer)(token)
+    expect(verified).toMatchObject({ aud: 'bob@bob.localhost:8443', clientId: SHARE.id, introspected: true })
+    expect(verified?.sub).toMatch(/^[0-9a-f-]{36}$/)
+    expect(await outcomeOf(() => named(`${keycloak().issuer}x`)(token))).toBe('401 issuer_malformed')
   })
 })

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/core/time.ts'
 import { close, listen } from '../../src/demo/listen.ts'
 import type { VerifiedCredential } from '../../src/trust/credentials/credential.ts'
 import { createIntrospectionVerifier } from '../../src/trust/credentials/introspection.ts'
+import { createDiscover } from '../../src/trust/discovery.ts'
 import { signRequest, type VerifiedSignature, verifySignature } from '../../src/trust/http-signature.ts'
 import { createKeys } from '../../src/trust/keys.ts'
 import { createPairings, type Pairing } from '../../src/trust/pairings.ts'
@@ -46,7 +47,12 @@ export async function startOurSide() {
   const signingKey = await loadSigningKey(join(folder, 'key.json'), authority)
   const outbound = createOutbound({ insecureLoopback: true })
   const { events } = createToldEvents()
-  const keys = createKeys({ outbound, now: systemClock, events, insecureLoopback: true })
+  const keys = createKeys({
+    outbound,
+    discover: createDiscover({ outbound, insecureLoopback: true }),
+    now: systemClock,
+    events,
+  })
 
   async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const { status, body } = req.method === 'POST' ? await accept(req) : documentAt(req.url)
@@ -105,9 +111,9 @@ export async function startOurSide() {
     /** The gateway’s verifier of introspected credentials, for one pairing. */
     asker(domain: string, asking: Asking): (text: string) => Promise<VerifiedCredential | undefined> {
       const pairings = createPairings([pairingWith(domain, asking)], { insecureLoopback: true })
-      const parts = { pairings, keys, outbound, signingKey, now: systemClock, events, takeRate: () => {} }
+      const parts = { pairings, keys, outbound, signingKey, now: systemClock, events, takeRate: () => () => {} }
       const verify = createIntrospectionVerifier(parts)
-      return (text) => verify(text, pairings.all)
+      return (text) => verify(text, pairings.all, 'somebody')
     },
     async stop(): Promise<void> {
       await Promise.all([close(server), outbound.close()])

@@ -12,6 +12,7 @@ import { parseWithoutSecrets, readProvisioning, readShareId } from '../../src/sh
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { createJwtVerifier } from '../../src/trust/credentials/jwt.ts'
 import { createCredentials } from '../../src/trust/credentials/registry.ts'
+import { createDiscover } from '../../src/trust/discovery.ts'
 import { verifySignature } from '../../src/trust/http-signature.ts'
 import { importVerificationKey, type KeyKind } from '../../src/trust/jwk.ts'
 import { createKeys } from '../../src/trust/keys.ts'
@@ -44,7 +45,12 @@ function setUp(documents: Record<string, unknown>, ...written: [string, Record<s
   const paired = written.map(([domain, more]) => pairingOf(domain, more))
   const pairings = createPairings(paired, { insecureLoopback: false })
   const outbound = { getJson } as unknown as Outbound
-  const keys = createKeys({ outbound, now: clock.now, events, insecureLoopback: false })
+  const keys = createKeys({
+    outbound,
+    discover: createDiscover({ outbound, insecureLoopback: false }),
+    now: clock.now,
+    events,
+  })
   const records = createRecords({ store: createMemoryStore({ now: clock.now }), now: clock.now })
   const grants = createGrants({ records, now: clock.now })
   const credentials = createCredentials([createJwtVerifier({ pairings, keys, now: clock.now, events })])
@@ -70,7 +76,8 @@ function setUp(documents: Record<string, unknown>, ...written: [string, Record<s
   }
   const revoke = (body: Record<string, unknown>, pairing: Pairing = pairingNamed('nextcloud1.docker')) =>
     records.revoke({ senderDomain: pairing.domain, shareId: readShareId(body) ?? '' }, applied(), pairing)
-  const launch = (token: string) => outcomeOf(async () => grants.of(await credentials.verify(token, paired)))
+  const launch = (token: string) =>
+    outcomeOf(async () => grants.of(await credentials.verify(token, paired, 'somebody')))
   return { clock, documents, asked, keys, records, signature, push, revoke, launch, pairingNamed }
 }
 
@@ -298,7 +305,12 @@ describe('signatures on the wire', () => {
       await close(server)
     })
     const { events, told } = createToldEvents()
-    const keys = createKeys({ outbound, now: createClock().now, events, insecureLoopback: true })
+    const keys = createKeys({
+      outbound,
+      discover: createDiscover({ outbound, insecureLoopback: true }),
+      now: createClock().now,
+      events,
+    })
     const pairing = pairingOf(`cloud.localhost:${(server.address() as AddressInfo).port}`)
     expect(await outcomeOf(() => keys.find(pairing, 'k'))).toBe('503 keys_unavailable')
     expect(told.at(-1)?.fields.message).toMatch(why)

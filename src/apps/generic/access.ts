@@ -15,8 +15,8 @@ type ByRule = (method: string, path: string) => Permission
  * sockets only read.
  */
 export function createAccess({ access, readOnly }: GenericOptions): (request: AppRequest) => Permission {
-  const literal = byRule(access)
-  const folded = byRule(access.map((rule) => ({ ...rule, path: rule.path.toLowerCase() })))
+  const literal = byRule(access, matchesGlob)
+  const folded = byRule(lowerCase(access), matchesWithSlash)
   return ({ method, path, upgrade }) => {
     if (upgrade && !readOnly.webSockets) return 'write'
     if (access.length === 0) return usualPermission(method)
@@ -25,16 +25,26 @@ export function createAccess({ access, readOnly }: GenericOptions): (request: Ap
   }
 }
 
-function byRule(access: GenericOptions['access']): ByRule {
+/** What a rule for GET asks for, it asks for HEAD: the same answer without its body. */
+function byRule(access: GenericOptions['access'], matches: (path: string, glob: string) => boolean): ByRule {
   const rules = access.map(({ methods, path, permission }) => ({
-    methods: new Set<string>(methods),
+    methods: new Set<string>(methods.includes('GET') ? [...methods, 'HEAD'] : methods),
     glob: dotless(path),
     permission,
   }))
   return (method, path) => {
-    const rule = rules.find(({ methods, glob }) => methods.has(method) && matchesGlob(dotless(path), glob))
+    const rule = rules.find(({ methods, glob }) => methods.has(method) && matches(dotless(path), glob))
     return rule?.permission ?? usualPermission(method)
   }
+}
+
+function lowerCase(access: GenericOptions['access']): GenericOptions['access'] {
+  return access.map((rule) => ({ ...rule, path: rule.path.toLowerCase() }))
+}
+
+/** To many apps a folder is the same with a slash at its end, so that `admin/**` is about `admin` too. */
+function matchesWithSlash(path: string, glob: string): boolean {
+  return matchesGlob(path, glob) || matchesGlob(`${path}/`, glob)
 }
 
 function usualPermission(method: string): Permission {
@@ -46,12 +56,12 @@ function dotless(text: string): string {
   return text.replaceAll('.', '\u0001')
 }
 
-/** What an app may take a path for: backslashes turned, slashes merged, path parameters dropped, letters in one case. */
+/** What an app may take a path for: backslashes turned, slashes merged or dropped, no path parameters, letters in one case. */
 function foldedPath(path: string): string {
   return path
     .replaceAll('\\', '/')
     .replace(/;[^/]*/g, '')
     .replace(/\/+/g, '/')
-    .replace(/^\//, '')
+    .replace(/^\/|\/$/g, '')
     .toLowerCase()
 }

@@ -23,10 +23,12 @@ export interface VerifiedCredential {
  * One kind of credential.
  *
  * @param candidates the pairings whose credentials may be used here; an opaque one does not say whose it is
+ * @param client who brought it, as limits count clients; never an input to the verdict
  * @returns `undefined` when the text is not of this kind at all
  * @throws {GatewayError} when it is of this kind and not acceptable
  */
 export type CredentialVerifier = (
   text: string,
   candidates: readonly Pairing[],
+  client: string,
 ) => Promise<VerifiedCredential | undefined>

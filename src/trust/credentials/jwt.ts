@@ -26,7 +26,7 @@ export function createJwtVerifier({
   events,
 }: {
   pairings: Pairings
-  keys: Keys
+  keys: Pick<Keys, 'find'>
   now: Clock
   events: Events
 }): CredentialVerifier {

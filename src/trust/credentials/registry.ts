@@ -7,10 +7,13 @@ export type Credentials = ReturnType<typeof createCredentials>
 /** Asks each kind of credential in turn; the first that recognises the text as its own decides. */
 export function createCredentials(verifiers: readonly CredentialVerifier[]) {
   return {
-    /** @throws {GatewayError} 401 when nobody recognises it, or what its verifier throws */
-    async verify(text: string, candidates: readonly Pairing[]): Promise<VerifiedCredential> {
+    /**
+     * @param client who brought it, as limits count clients
+     * @throws {GatewayError} 401 when nobody recognises it, or what its verifier throws
+     */
+    async verify(text: string, candidates: readonly Pairing[], client: string): Promise<VerifiedCredential> {
       for (const verify of verifiers) {
-        const credential = await verify(text, candidates)
+        const credential = await verify(text, candidates, client)
         if (credential !== undefined) return credential
       }
       throw invalidToken(

@@ -216,6 +216,10 @@ describe('refused before any key is looked for', () => {
     ['no keyid', 'signature_keyid', params(`;created=${START};tag="ocm"`)],
     ['keyid as a token', 'signature_keyid', params(`;created=${START};keyid=a;tag="ocm"`)],
     ['alg as a token', 'signature_algorithm', tagged(';alg=ed25519')],
+    ['a symmetric alg', 'signature_algorithm', tagged(';alg="hmac-sha256"')],
+    ['an alg that nobody knows', 'signature_algorithm', tagged(';alg="ed448"')],
+    ['an empty alg', 'signature_algorithm', tagged(';alg=""')],
+    ['a JWS name as alg', 'signature_algorithm', tagged(';alg="EdDSA"')],
     ...FOUR.map((name) => [
       `${name} not covered`,
       'signature_coverage',
@@ -386,10 +390,6 @@ describe('the bytes decide', () => {
       { ...rsa.jwk, alg: 'RS512' },
       'signature_algorithm',
     ],
-    ['a JWS name in place of ours', { ...BY_P256, ...tagged(';alg="ES256"') }, p256.jwk, 'signature_algorithm'],
-    ['hmac-sha256', tagged(';alg="hmac-sha256"'), ed25519.jwk, 'signature_algorithm'],
-    ['hmac-sha256, RSA key', tagged(';alg="hmac-sha256"'), rsa.jwk, 'signature_algorithm'],
-    ['an empty alg', tagged(';alg=""'), rsa.jwk, 'signature_algorithm'],
   ]
   it.each(cases)('%s', async (_what, change, jwk, reason) => {
     const { message, body } = signedRequest({ ...GOOD, ...change })

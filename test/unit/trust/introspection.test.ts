@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createOutbound } from '../../../src/core/outbound.ts'
 import { Secret } from '../../../src/core/secret.ts'
 import { createIntrospectionVerifier } from '../../../src/trust/credentials/introspection.ts'
+import { createDiscover } from '../../../src/trust/discovery.ts'
 import { verifySignature } from '../../../src/trust/http-signature.ts'
 import { importVerificationKey } from '../../../src/trust/jwk.ts'
 import { createKeys } from '../../../src/trust/keys.ts'
@@ -64,7 +65,11 @@ const active = (change: Record<string, unknown> = {}) => ({
 })
 
 /** A verifier over one pairing whose endpoint is the server above. */
-function verifierOf(introspection: Record<string, unknown> = {}, change: Partial<Pairing> = {}, takeRate = () => {}) {
+function verifierOf(
+  introspection: Record<string, unknown> = {},
+  change: Partial<Pairing> = {},
+  takeRate = () => () => {},
+) {
   const written = {
     modes: ['introspected'],
     introspection: { url: `${base}/introspect`, auth: 'none', ...introspection },
@@ -72,9 +77,14 @@ function verifierOf(introspection: Record<string, unknown> = {}, change: Partial
   const pairing = { ...pairingOf('cloud.example.org', written), ...change }
   const pairings = createPairings([pairing, pairingOf('other.example.org')], { insecureLoopback: true })
   const { events } = createToldEvents()
-  const keys = createKeys({ outbound, now: clock.now, events, insecureLoopback: true })
+  const keys = createKeys({
+    outbound,
+    discover: createDiscover({ outbound, insecureLoopback: true }),
+    now: clock.now,
+    events,
+  })
   const verify = createIntrospectionVerifier({ pairings, keys, outbound, signingKey, now: clock.now, events, takeRate })
-  return (text: string) => verify(text, pairings.all)
+  return (text: string) => verify(text, pairings.all, 'somebody')
 }
 
 describe('an introspected credential', () => {
@@ -131,7 +141,12 @@ describe('an introspected credential', () => {
     )
     const pairings = createPairings(candidates, { insecureLoopback: true })
     const { events } = createToldEvents()
-    const keys = createKeys({ outbound, now: clock.now, events, insecureLoopback: true })
+    const keys = createKeys({
+      outbound,
+      discover: createDiscover({ outbound, insecureLoopback: true }),
+      now: clock.now,
+      events,
+    })
     const verify = createIntrospectionVerifier({
       pairings,
       keys,
@@ -139,15 +154,74 @@ describe('an introspected credential', () => {
       signingKey,
       now: clock.now,
       events,
-      takeRate: () => {},
+      takeRate: () => () => {},
     })
-    await expect(verify('opaque', pairings.all)).resolves.toBeUndefined()
+    await expect(verify('opaque', pairings.all, 'somebody')).resolves.toBeUndefined()
     expect(asked).toEqual([])
   })
 
   it('is nobody’s when no pairing here is introspected', async () => {
     await expect(verifierOf({}, { modes: ['provisioned'] })('opaque')).resolves.toBeUndefined()
     expect(asked).toEqual([])
+  })
+})
+
+describe('a server that is asked under another name than its own', () => {
+  const issuer = 'https://sso.example.org/realms/cloud'
+  const named = () => verifierOf({ issuer })
+  const jwt = (claims: object) =>
+    `${[{ alg: 'RS256', kid: 'k' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.c2ln`
+
+  it('counts when its answers carry that name, letter by letter', async () => {
+    answer = () => ({ body: JSON.stringify(active({ iss: issuer })) })
+    await expect(named()('opaque')).resolves.toMatchObject({ sub: 'alice', pairing: { domain: 'cloud.example.org' } })
+    for (const iss of ['https://cloud.example.org', `${issuer}/`, 'https://sso.example.org', 'https://evil.example']) {
+      answer = () => ({ body: JSON.stringify(active({ iss })) })
+      await expect(named()('opaque')).rejects.toMatchObject({ reason: 'introspection_issuer' })
+    }
+  })
+
+  it('is asked about its JWTs, whatever the pairing prefers, and only about its own', async () => {
+    answer = () => ({ body: JSON.stringify(active({ iss: issuer })) })
+    const verify = verifierOf({ issuer }, { modes: ['provisioned', 'introspected'] })
+    await expect(verify(jwt({ iss: issuer }))).resolves.toMatchObject({ sub: 'alice' })
+    await expect(verify(jwt({ iss: 'https://cloud.example.org' }))).resolves.toBeUndefined()
+    await expect(verify(jwt({ iss: `${issuer}/x` }))).rejects.toMatchObject({ reason: 'issuer_malformed' })
+    await expect(verify(jwt({}))).rejects.toMatchObject({ reason: 'issuer_malformed' })
+    expect(asked).toHaveLength(1)
+  })
+
+  it('is not asked where the pairing does not permit it', async () => {
+    const verify = verifierOf({ issuer }, { modes: ['provisioned'] })
+    await expect(verify(jwt({ iss: issuer }))).resolves.toBeUndefined()
+    expect(asked).toEqual([])
+  })
+
+  it('is the default’s when none is given: a JWT without iss is nobody’s', async () => {
+    await expect(verifierOf()(jwt({}))).rejects.toMatchObject({ reason: 'issuer_malformed' })
+  })
+})
+
+describe('the audience of an answer', () => {
+  it.each([
+    ['the recipient and us', ['bob@bob.example', 'gateway'], 'bob@bob.example'],
+    ['us and the recipient', ['gateway', 'bob@bob.example'], 'bob@bob.example'],
+    ['the recipient alone', ['bob@bob.example'], 'bob@bob.example'],
+  ])('%s: the recipient', async (_, aud, recipient) => {
+    answer = () => ({ body: JSON.stringify(active({ aud })) })
+    await expect(verifierOf({ clientId: 'gateway' })('opaque')).resolves.toMatchObject({ aud: recipient })
+  })
+
+  it.each([
+    ['us and two recipients', ['bob@bob.example', 'gateway', 'eve@bob.example']],
+    ['another client', ['bob@bob.example', 'account']],
+    ['us twice', ['gateway', 'gateway']],
+    ['nobody', []],
+  ])('%s: no answer that counts', async (_, aud) => {
+    answer = () => ({ body: JSON.stringify(active({ aud })) })
+    await expect(verifierOf({ clientId: 'gateway' })('opaque')).rejects.toMatchObject({
+      reason: 'introspection_unavailable',
+    })
   })
 })
 
@@ -200,11 +274,29 @@ describe('the cache', () => {
     expect(asked).toHaveLength(1)
   })
 
+  it('costs the client nothing when the credential is active, and stays paid when it is not', async () => {
+    let taken = 0
+    const verify = verifierOf({}, {}, () => {
+      taken += 1
+      return () => {
+        taken -= 1
+      }
+    })
+    await verify('opaque')
+    expect(taken).toBe(0)
+    answer = () => ({ body: '{"active":false}' })
+    await expect(verify('bad')).rejects.toMatchObject({ reason: 'credential_inactive' })
+    answer = () => ({ status: 500, body: 'oops' })
+    await expect(verify('worse')).rejects.toMatchObject({ reason: 'introspection_unavailable' })
+    expect(taken).toBe(2)
+  })
+
   it('asks no more often than the rate of the pairing', async () => {
     let left = 3
     const verify = verifierOf({}, {}, () => {
       left -= 1
       if (left < 0) throw new Error('rate')
+      return () => {}
     })
     const flood = await Promise.allSettled(Array.from({ length: 100 }, (_, index) => verify(`opaque-${index}`)))
     expect(flood.filter(({ status }) => status === 'fulfilled')).toHaveLength(3)

@@ -35,7 +35,7 @@ function setUp(written: Record<string, unknown> = {}, published = PUBLISHED) {
   const paired = [pairingOf('nextcloud1.docker', written), pairingOf('other.example')]
   const pairings = createPairings(paired, { insecureLoopback: false })
   const verifier = createJwtVerifier({ pairings, keys: { find }, now: clock.now, events })
-  const verify = (text: string): Promise<VerifiedCredential | undefined> => verifier(text, paired)
+  const verify = (text: string): Promise<VerifiedCredential | undefined> => verifier(text, paired, 'somebody')
   return { clock, told, looked, verify, verifier, paired }
 }
 
@@ -320,9 +320,9 @@ describe('what is no JWT', () => {
     const { verifier, paired } = setUp()
     const credentials = createCredentials([verifier])
     for (const text of opaque) {
-      expect(await outcomeOf(() => credentials.verify(text, paired))).toBe('401 credential_opaque')
+      expect(await outcomeOf(() => credentials.verify(text, paired, 'somebody'))).toBe('401 credential_opaque')
     }
     const text = await token()
-    expect(await credentials.verify(text, paired)).toMatchObject({ clientId: '42' })
+    expect(await credentials.verify(text, paired, 'somebody')).toMatchObject({ clientId: '42' })
   })
 })

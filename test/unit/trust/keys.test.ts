@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Outbound, OutboundError, type OutboundRequest } from '../../../src/core/outbound.ts'
+import { createDiscover } from '../../../src/trust/discovery.ts'
 import { createKeys } from '../../../src/trust/keys.ts'
 import { createClock, createPeerKey, createToldEvents, outcomeOf, pairingOf } from '../fixtures.ts'
 
@@ -28,7 +29,12 @@ function setUp(
     return answer
   }
   const outbound = { getJson } as unknown as Outbound
-  const keys = createKeys({ outbound, now: clock.now, events, insecureLoopback: false })
+  const keys = createKeys({
+    outbound,
+    discover: createDiscover({ outbound, insecureLoopback: false }),
+    now: clock.now,
+    events,
+  })
   const pairing = pairingOf('cloud.example', written)
   const find = (kid: string) => outcomeOf(() => keys.find(pairing, kid))
   /** Holds every answer back until it is called. */

@@ -24,6 +24,14 @@ describe('a sealed text', () => {
     expect(createSealer(generateKeyPairSync('ed25519').privateKey).open(sealed, 'bob')).toBeUndefined()
   })
 
+  it('opens under another key of ours while the two are exchanged, whichever of them is the new one', () => {
+    const other = generateKeyPairSync('ed25519').privateKey
+    const both = [createSealer(privateKey, [other]), createSealer(other, [privateKey])]
+    for (const one of both) for (const two of both) expect(two.open(one.seal('token', 'bob'), 'bob')).toBe('token')
+    expect(sealer.open(both[0]?.seal('token', 'bob') ?? '', 'bob')).toBe('token')
+    expect(sealer.open(both[1]?.seal('token', 'bob') ?? '', 'bob')).toBeUndefined()
+  })
+
   it('does not open when a single bit was changed, wherever it is, or when it was cut', () => {
     const bytes = Buffer.from(sealer.seal('token', 'bob'), 'base64url')
     for (let index = 0; index < bytes.length; index += 1) {

@@ -17,7 +17,7 @@ const pairings = createPairings(
   ],
   { insecureLoopback: false },
 )
-const verify = (text: string) => createSharedKeyVerifier({ pairings, now: () => START })(text, pairings.all)
+const verify = (text: string) => createSharedKeyVerifier({ pairings, now: () => START })(text, pairings.all, 'somebody')
 const by = (key: string, change: Record<string, unknown> = {}) =>
   mint({
     key: createSecretKey(Buffer.from(key)),

@@ -33,6 +33,18 @@ describe('the signing key', () => {
     })
   })
 
+  it('is published first, further keys after it, none with its private half; only the first one signs', async () => {
+    const [own, next] = [freshFile(), freshFile()]
+    const alone = await loadSigningKey(own, 'apps.example.org')
+    const { keyid: nextId } = await loadSigningKey(next, 'apps.example.org')
+    const { jwks, keyid, signJwt } = await loadSigningKey(own, 'apps.example.org', [next])
+    expect(jwks.keys.map(({ kid }) => kid)).toEqual([alone.keyid, nextId])
+    expect(jwks.keys.some((key) => 'd' in key)).toBe(false)
+    expect(keyid).toBe(alone.keyid)
+    const jwt = await signJwt({}, { issuedAt: START, expiresAt: START + 60 })
+    expect(decodeProtectedHeader(jwt).kid).toBe(alone.keyid)
+  })
+
   it('signs JWTs that its JWK Set verifies', async () => {
     const signer = await loadSigningKey(freshFile(), 'apps.example.org')
     const jwt = await signer.signJwt({ sub: 'bob' }, { issuedAt: START + 0.9, expiresAt: START + 300.9 })

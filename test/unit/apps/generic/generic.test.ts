@@ -204,6 +204,22 @@ describe('a rule that asks for more', () => {
     expect(needed(target, { access })).toBe('view')
   })
 
+  it.each(['Admin', 'Admin/', 'admin', 'ADMIN//', '%41dmin', 'Admin;v=1'])(
+    'holds for the folder itself: %s',
+    (target) => {
+      expect(needed(target, { access })).toBe('write')
+      expect(needed(target, { access: [{ methods: ['GET'], path: 'Admin', permission: 'write' }] })).toBe('write')
+    },
+  )
+
+  it('holds for HEAD where it holds for GET, and the first match wins', () => {
+    expect(needed('Admin/x', { access }, { method: 'HEAD' })).toBe('write')
+    const head = { methods: ['HEAD' as const], path: 'Admin/**', permission: 'read' as const }
+    expect(needed('Admin/x', { access: [head, ...access] }, { method: 'HEAD' })).toBe('read')
+    expect(needed('Admin/x', { access: [head, ...access] })).toBe('write')
+    expect(needed('Admin/x', { access: [head] })).toBe('view')
+  })
+
   it('holds for WebSockets too', () => {
     const sockets = { access, readOnly: { webSockets: true } }
     expect(needed('Admin/ws', sockets, { upgrade: true })).toBe('write')
@@ -213,7 +229,7 @@ describe('a rule that asks for more', () => {
   it('and one that asks for less opens nothing but what it names', () => {
     const open = [{ methods: ['PUT' as const], path: 'api/**', permission: 'read' as const }]
     expect(needed('api/a', { access: open }, { method: 'PUT' })).toBe('read')
-    for (const target of ['API/a', '/api/a', 'api;x/a', 'api%5ca', 'apis/a', 'x/api/a']) {
+    for (const target of ['API/a', '/api/a', 'api;x/a', 'api%5ca', 'apis/a', 'x/api/a', 'api']) {
       expect(needed(target, { access: open }, { method: 'PUT' })).toBe('write')
     }
     expect(needed('api/ws', { access: open }, { upgrade: true })).toBe('write')
