@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** `tests` is what `npm test` runs; the others are slower, and `interop` and `e2e` install the real peers they need. */
+/** `tests` is what `npm test` runs; the others are slower, and `interop`, `e2e` and `chart` install what they need. */
 export default defineConfig({
   test: {
     projects: [
@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: 'tests',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/interop/**', 'test/fuzz/**'],
+          exclude: ['test/e2e/**', 'test/interop/**', 'test/fuzz/**', 'test/chart/**', 'test/chaos/**'],
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },
@@ -16,11 +16,28 @@ export default defineConfig({
       { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'] } },
       {
         test: {
+          name: 'chaos',
+          include: ['test/chaos/**/*.test.ts'],
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           name: 'interop',
           globalSetup: ['test/interop/report.ts'],
           include: ['test/interop/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 900_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'chart',
+          include: ['test/chart/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 1_800_000,
           fileParallelism: false,
         },
       },

@@ -3,18 +3,27 @@ import { text } from 'node:stream/consumers'
 import { inspect, parseArgs } from 'node:util'
 import { appKinds } from './apps/registry.ts'
 import { checkFiles } from './check.ts'
+import { checkOnline } from './check-online.ts'
 import { configJsonSchema } from './config/json-schema.ts'
-import { loadConfig, type Problem } from './config/load.ts'
-import type { GatewayConfig } from './config/schema.ts'
+import { type LoadedConfig, loadConfig, type Problem } from './config/load.ts'
+import { createFileWatch } from './config/watch.ts'
 import { createLog } from './core/events.ts'
 import { systemClock } from './core/time.ts'
 import { startGateway } from './gateway.ts'
+import { inWords, operate, operations } from './operate.ts'
 import { generateSigningKey } from './trust/signing-key.ts'
 import { explain } from './why.ts'
 
 const USAGE = `ocm-gateway serve --config FILE        run the gateway
-ocm-gateway check --config FILE        validate the configuration and the files it names
+ocm-gateway check --config FILE        validate the configuration and the files it names;
+                                       --online: also try the servers, hubs and apps it names
 ocm-gateway why --config FILE < TOKEN  explain what the gateway makes of a credential
+ocm-gateway shares list --config FILE  the shares that were announced; --domain D, --limit N, --json
+ocm-gateway shares show DOMAIN ID      one of them, and its sessions
+ocm-gateway shares revoke DOMAIN ID    end it by hand: its sessions too
+ocm-gateway sessions list              the open sessions; --domain D, --limit N, --json
+ocm-gateway sessions end ID            end one of them
+ocm-gateway store backup COPY          copy the SQLite store to a new file, also while a gateway runs
 ocm-gateway keys generate              print a new private signing key (JWK)
 ocm-gateway schema                     print the JSON Schema of the configuration
 ocm-gateway demo [--app jupyterhub]    two clouds, this gateway and an app, on this machine
@@ -25,40 +34,58 @@ const complain = (text: string) => void process.stderr.write(`${text}\n`)
 const line = ({ path, message }: Problem) => `${path}: ${message}`
 
 /** The configuration, or its problems; warnings go to standard error. */
-function load(file: string): { config: GatewayConfig } | { problems: readonly Problem[] } {
-  const loaded = loadConfig(file, { kinds: appKinds, env: process.env })
+function load(file: string, reads?: (file: string) => void): LoadedConfig {
+  const loaded = loadConfig(file, { kinds: appKinds, env: process.env, ...(reads && { reads }) })
   if ('warnings' in loaded) for (const warning of loaded.warnings) complain(`warning: ${line(warning)}`)
   return loaded
 }
 
 async function serve(file: string): Promise<number> {
-  const loaded = load(file)
+  let watching = false
+  using watch = createFileWatch(() => watching && reload())
+  const loaded = watch.around((reads) => load(file, reads))
   if ('problems' in loaded) {
     for (const problem of loaded.problems) complain(line(problem))
     return 1
   }
   const log = createLog({ level: process.env.LOG_LEVEL ?? 'info' })
   const gateway = await startGateway(loaded.config, { log })
-  process.on('SIGHUP', () => {
-    const next = load(file)
-    if ('problems' in next) return gateway.events.configRefused({ file, problems: next.problems.map(line) })
-    gateway.reload(next.config)
+  const reload = () => {
+    const next = watch.around((reads) => load(file, reads))
+    const problems = 'problems' in next ? next.problems.map(line) : attempt(() => gateway.reload(next.config))
+    if (problems.length > 0) return gateway.events.configRefused({ file, problems })
+    if ('config' in next) watching = next.config.server.watchFiles
     gateway.events.configReloaded({ file })
-  })
+  }
+  process.on('SIGHUP', reload)
+  watching = loaded.config.server.watchFiles
   const signal = await new Promise<string>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve)
   })
+  watching = false
   gateway.events.draining({ signal })
   await gateway.close()
   gateway.events.stopped({})
   return 0
 }
 
-async function check(file: string): Promise<number> {
+function attempt(work: () => void): string[] {
+  try {
+    work()
+    return []
+  } catch (error) {
+    return [(error as Error).message]
+  }
+}
+
+async function check(file: string, { online }: { online: boolean }): Promise<number> {
   const loaded = load(file)
   const problems = 'problems' in loaded ? loaded.problems : await checkFiles(loaded.config)
   for (const problem of problems) print(line(problem))
-  return problems.length === 0 ? 0 : 1
+  if ('problems' in loaded || problems.length > 0) return 1
+  const found = online ? await checkOnline(loaded.config, systemClock) : []
+  for (const { ok, path, message } of found) print(line({ path, message: ok ? `ok, ${message}` : message }))
+  return found.every(({ ok }) => ok) ? 0 : 1
 }
 
 async function why(file: string): Promise<number> {
@@ -72,6 +99,28 @@ async function why(file: string): Promise<number> {
   const { lines, accepted } = await explain(loaded.config, token, systemClock)
   for (const each of lines) print(each)
   return accepted ? 0 : 1
+}
+
+async function runOperation(
+  name: string,
+  args: readonly string[],
+  { config: file, domain, limit, json }: { config?: string; domain?: string; limit: string; json: boolean },
+): Promise<number> {
+  const operation = operations[name]
+  if (operation === undefined || file === undefined) return usage(`${name} needs --config FILE`)
+  if (!/^[1-9]\d{0,8}$/.test(limit)) return usage(`--limit is ${limit} (must be a number such as 1000)`)
+  const loaded = load(file)
+  if ('problems' in loaded) {
+    for (const problem of loaded.problems) complain(line(problem))
+    return 1
+  }
+  const log = createLog({ level: 'info', destination: process.stderr })
+  const options = { config: loaded.config, log, now: systemClock, domain, limit: Number(limit) }
+  const rows = await operate(operation, args, options)
+  if (json) print(JSON.stringify(rows, undefined, 2))
+  else if (rows.length > 0) print(inWords(rows))
+  if (rows.length === Number(limit)) complain(`only ${limit} are shown; --limit shows more`)
+  return 0
 }
 
 async function demo(app: string): Promise<number> {
@@ -97,6 +146,10 @@ async function main(args: readonly string[]): Promise<number> {
     options: {
       config: { type: 'string' },
       app: { type: 'string', default: 'notes' },
+      online: { type: 'boolean', default: false },
+      domain: { type: 'string' },
+      limit: { type: 'string', default: '1000' },
+      json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h' },
     },
   })
@@ -105,12 +158,14 @@ async function main(args: readonly string[]): Promise<number> {
     print(USAGE.trimEnd())
     return 0
   }
+  const [name, given] = [positionals.slice(0, 2).join(' '), positionals.slice(2)]
+  if (Object.hasOwn(operations, name)) return runOperation(name, given, values)
   switch (command) {
     case 'serve':
     case 'check':
     case 'why':
       if (values.config === undefined) return usage(`${command} needs --config FILE`)
-      return { serve, check, why }[command](values.config)
+      return { serve, check, why }[command](values.config, values)
     case 'keys generate':
       print(generateSigningKey().trimEnd())
       return 0

@@ -1,54 +1,86 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
-import type { Duplex } from 'node:stream'
+import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { createAdminApp } from './admin/admin-app.ts'
 import { createMetrics } from './admin/metrics.ts'
-import type { App, AppKind } from './apps/app.ts'
 import { serves } from './apps/matching.ts'
-import { appKinds } from './apps/registry.ts'
+import { createApps } from './apps/registry.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import { unavailable } from './core/errors.ts'
 import { createEvents } from './core/events.ts'
 import { createOutbound } from './core/outbound.ts'
 import { type Clock, systemClock } from './core/time.ts'
+import type { Tracing } from './core/tracing.ts'
 import { createAuthenticate } from './http/authenticate.ts'
+import { limitConnections } from './http/connections.ts'
+import { createDraining } from './http/draining.ts'
 import { createIntegrationApi } from './http/integration-api.ts'
 import { createLaunch } from './http/launch.ts'
 import { createOwnApp } from './http/own-app.ts'
 import { createPlaces } from './http/places.ts'
 import { createProxying } from './http/proxying.ts'
-import { createRateLimits } from './http/rate-limits.ts'
-import { BODILESS_FAST, createListener, createPublicHandlers, type Front, listen } from './http/server.ts'
+import { createRateLimits, takeIntrospection } from './http/rate-limits.ts'
+import {
+  BODILESS_FAST,
+  createListener,
+  createPublicHandlers,
+  type Front,
+  headersWithin,
+  listen,
+} from './http/server.ts'
 import { createSessionRoutes } from './http/session-routes.ts'
+import { createResources } from './resources/resources.ts'
 import { createLiveConnections } from './sessions/live-connections.ts'
 import type { EndReason, Session } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
+import { createTraffic } from './sessions/traffic.ts'
 import { createGrants, type Grant } from './shares/grant.ts'
 import { underCeiling } from './shares/permissions.ts'
 import { createRecords } from './shares/records.ts'
 import { openStore } from './store/open.ts'
 import type { Workload } from './store/store.ts'
 import { timed } from './store/timed.ts'
+import { createPseudonyms } from './trust/pseudonyms.ts'
 import { createSealer } from './trust/sealer.ts'
 import { loadSigningKey } from './trust/signing-key.ts'
 import { createTrust } from './trust/trust.ts'
 
 const SWEEP_MS = 1000
 const HOUSEKEEPING_MS = 60_000
-const DRAIN_MS = 10_000
+/** How long what goes through is counted before the audit is told. */
+const TRAFFIC_SECONDS = 3600
+
+/** What the process gives. */
+interface Surroundings {
+  readonly log: Logger
+  readonly now: Clock
+  readonly tracing?: Tracing | undefined
+}
 
 type Foundations = Awaited<ReturnType<typeof layFoundations>>
 
 /** What outlives a reload of the configuration: the store, the sessions, the open connections, our key. */
-async function layFoundations(config: GatewayConfig, log: Logger, now: Clock, settings: () => GatewayConfig) {
-  const events = createEvents(log)
-  const opened = openStore(config.store, { now })
-  const store = timed(opened, (operation, seconds) => events.storeOperation({ operation, seconds }))
-  const { signingKeyFile, publicUrl } = config.server
-  const signingKey = await loadSigningKey(signingKeyFile, new URL(publicUrl).host)
+async function layFoundations(
+  config: GatewayConfig,
+  { log, now, tracing }: Surroundings,
+  settings: () => GatewayConfig,
+) {
+  const { signingKeyFile, furtherSigningKeyFiles, publicUrl } = config.server
+  const signingKey = await loadSigningKey(signingKeyFile, new URL(publicUrl).host, furtherSigningKeyFiles)
+  const pseudonym = createPseudonyms(signingKey.key)
+  const events = createEvents(log, () => (settings().audit.pseudonyms ? pseudonym : undefined))
   if (signingKey.created) events.signingKeyCreated({ file: signingKeyFile, kid: signingKey.keyid })
+  const opened = await openStore(config.store, {
+    now,
+    password: config.storePasswordFile,
+    warn: (message) => events.storeWarning({ message }),
+  })
+  const store = timed(opened, (operation, seconds) => {
+    events.storeOperation({ operation, seconds })
+    tracing?.past(`store ${operation}`, seconds)
+  })
   const live = createLiveConnections()
   const sessions = createSessions({ store, live, now, events }, () => settings().sessions)
   return {
@@ -56,7 +88,9 @@ async function layFoundations(config: GatewayConfig, log: Logger, now: Clock, se
     store,
     signingKey,
     live,
+    tracing,
     sessions,
+    traffic: createTraffic({ bus: store.bus, events, now }),
     now,
     rateLimits: createRateLimits(now),
     records: createRecords({ store, now }),
@@ -66,24 +100,25 @@ async function layFoundations(config: GatewayConfig, log: Logger, now: Clock, se
 /** Everything that the configuration decides, built in the order in which a request meets it. */
 function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const { server, sessions: settings, ocmServers, webapps } = config
-  const { events, store, signingKey, live, sessions, now, rateLimits, records } = foundations
+  const { events, store, signingKey, live, sessions, traffic, now, rateLimits, records, tracing } = foundations
   const { insecureLoopback, publicUrl } = server
   const { failuresPerMinute } = server.limits
   const { cookiePrefix } = settings
-  const outbound = createOutbound({ insecureLoopback })
-  const { pairings, keys, credentials } = createTrust({
+  const outbound = createOutbound({ insecureLoopback, tracing })
+  const { pairings, keys, credentials, discover } = createTrust({
     ocmServers,
     insecureLoopback,
     outbound,
     signingKey,
     now,
     events,
-    takeIntrospection: ({ domain, limits }) =>
-      rateLimits.take(`introspection ${domain}`, limits.introspectionsPerMinute),
+    takeIntrospection: (pairing, client) => takeIntrospection(rateLimits, pairing, client),
   })
   const grants = createGrants({ records, now })
-  const tools = { outbound, store, now, events, signingKey, publicUrl, sealer: createSealer(signingKey.key) }
-  const apps = webapps.map((webapp): App => kindOf(webapp.kind).create(webapp as never, tools))
+  const sealer = createSealer(signingKey.key, signingKey.further)
+  const resources = createResources({ store, sealer, outbound, discover, now })
+  const tools = { outbound, store, now, events, signingKey, publicUrl, sealer, resources }
+  const apps = createApps(webapps, tools)
   const places = createPlaces(server, apps)
   const { sites } = places
   const authenticate = createAuthenticate({ sessions, pairings, cookiePrefix })
@@ -92,6 +127,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
     pairings,
     grants,
     sessions,
+    resources,
     rateLimits,
     events,
     sites,
@@ -122,7 +158,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const proxying = new Map(
     sites.map((site) => [
       site.app.webapp.name,
-      createProxying(site, { authenticate, sessions, live, events, cookiePrefix }),
+      createProxying(site, { authenticate, sessions, live, traffic, events, cookiePrefix, tracing }),
     ]),
   )
   const { trustedProxies, limits } = server
@@ -130,6 +166,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   return {
     front,
     apps,
+    resources,
     /** Waits for what is under way, unless it is the end. */
     close: (last = false) =>
       Promise.all([
@@ -139,29 +176,28 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   }
 }
 
-function kindOf(name: string): AppKind<never> {
-  const kind = appKinds.find(({ kind }) => kind === name)
-  if (kind === undefined) throw new Error(`no app kind is called ${name}`)
-  return kind
-}
-
 /**
  * The whole house, built in order and listening: read this first.
  *
  * @throws {Error} when the store, the key or an address cannot be had; what was opened before is closed
  */
-export async function startGateway(initial: GatewayConfig, { log, now = systemClock }: { log: Logger; now?: Clock }) {
+export async function startGateway(
+  initial: GatewayConfig,
+  { log, now = systemClock, tracing }: Partial<Surroundings> & Pick<Surroundings, 'log'>,
+) {
   await using opened = new AsyncDisposableStack()
   let config = initial
-  let draining = false
-  const foundations = await layFoundations(config, log, now, () => config)
-  const { events, store, live, sessions } = foundations
+  const foundations = await layFoundations(config, { log, now, tracing }, () => config)
+  const { events, store, live, sessions, traffic } = foundations
   opened.defer(() => store.close())
+  opened.defer(() => traffic.tell(0))
   let rooms = buildRooms(config, foundations)
   opened.defer(async () => void (await rooms.close(true)))
 
   const appOf = (webapp: string) => rooms.apps.find((app) => app.webapp.name === webapp)
   const release = async (session: Session) => {
+    const { grant } = session
+    if ((await foundations.records.find(grant)) === 'revoked') await rooms.resources.forget(grant)
     if (!(await sessions.isOpen(session))) await appOf(session.webapp)?.release(session)
   }
   sessions.onEnd((session) => void release(session).catch((err) => events.unexpected({ where: 'release', err })))
@@ -183,6 +219,7 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
   opened.use(every(SWEEP_MS, () => sessions.sweep(), events))
   opened.use(every(Math.min(30_000, config.sessions.idleTimeout * 250), () => sessions.keepAlive(), events))
   const houseKeeping = async () => {
+    traffic.tell(TRAFFIC_SECONDS)
     await Promise.all([store.shares.sweep(now()), store.sessions.sweep(now()), store.notes.sweep(now())])
     await Promise.all(rooms.apps.map((app) => app.sweep(isClaimed)))
   }
@@ -198,20 +235,21 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
     store: () => store.ping(),
     configuration: async () => {},
     accepting: async () => {
-      if (draining) throw unavailable('draining', 'the gateway is shutting down')
+      if (draining.begun()) throw unavailable('draining', 'the gateway is shutting down')
     },
   }
 
-  const { onRequest, onUpgrade } = createPublicHandlers(() => rooms.front, events)
+  const { onRequest, onUpgrade } = createPublicHandlers(() => rooms.front, events, tracing)
   const { server: settings } = config
-  const server = createListener(onRequest, settings.tls && readTls(settings.tls), BODILESS_FAST)
-  const sockets = new Set<Duplex>()
-  server.on('upgrade', (req, socket, head) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-    onUpgrade(req, socket, head)
-  })
-  if (settings.tls) opened.use(reloadTls(server as TlsServer, settings.tls, events))
+  const options = { ...BODILESS_FAST, ...headersWithin(settings.limits.requestTimeout) }
+  const server = createListener(onRequest, settings.tls && readTls(settings.tls), options)
+  const connectionRules = () => {
+    const { limits, trustedProxies } = config.server
+    return { perAddress: limits.connectionsPerAddress, trustedProxies }
+  }
+  limitConnections(server, connectionRules, events)
+  server.on('upgrade', onUpgrade)
+  const draining = createDraining(server)
   const admin = createListener(createAdminApp({ checks, metrics }))
   const at = await listen(server, settings.listen)
   opened.defer(() => closeServer(server))
@@ -228,18 +266,24 @@ export async function startGateway(initial: GatewayConfig, { log, now = systemCl
     url,
     adminUrl,
     events,
-    /** Takes another configuration at once, as a whole. Store, key and addresses stay as they were. */
+    /**
+     * Takes another configuration at once, as a whole. Store, key and addresses stay as they were.
+     *
+     * @throws {Error} when something in it cannot be had, such as a certificate; nothing has changed then
+     */
     reload(next: GatewayConfig): void {
       const before = rooms
+      const tls = next.server.tls && readTls(next.server.tls)
+      createSecureContext(tls)
       rooms = buildRooms(next, foundations)
+      if (tls && 'setSecureContext' in server) server.setSecureContext(tls)
+      server.headersTimeout = next.server.limits.requestTimeout * 1000
       config = next
       void revise().finally(() => before.close())
     },
-    /** Stops accepting, lets requests under way finish for a while, closes WebSockets, then everything. */
+    /** Is not ready from now on, ends what is under way in good order, then closes everything. */
     async close(): Promise<void> {
-      draining = true
-      for (const socket of sockets) socket.destroy()
-      await drained(server)
+      await draining.drain(config.server)
       for (const idHash of live.sessions()) live.cut(idHash)
       await owned.disposeAsync()
     },
@@ -262,42 +306,8 @@ function readTls({ certFile, keyFile }: { certFile: string; keyFile: string }) {
   return { cert: readFileSync(certFile), key: readFileSync(keyFile) }
 }
 
-/** A renewed certificate is taken without a restart; a half-written one is not. */
-function reloadTls(
-  server: TlsServer,
-  files: { certFile: string; keyFile: string },
-  events: ReturnType<typeof createEvents>,
-): Disposable {
-  const watched = [files.certFile, files.keyFile]
-  const take = () => {
-    try {
-      server.setSecureContext(readTls(files))
-    } catch (err) {
-      events.unexpected({ where: 'tls reload', err })
-    }
-  }
-  for (const file of watched) watchFile(file, { interval: 5000 }, take)
-  return {
-    [Symbol.dispose]: () => {
-      for (const file of watched) unwatchFile(file, take)
-    },
-  }
-}
-
 function urlOf(scheme: string, { host, port }: { host: string; port: number }): string {
   return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-/** Resolves when every request under way has been answered, or when the time for it is over. */
-function drained(server: Server | TlsServer): Promise<void> {
-  return new Promise((resolve) => {
-    const late = setTimeout(resolve, DRAIN_MS)
-    server.close(() => {
-      clearTimeout(late)
-      resolve()
-    })
-    server.closeIdleConnections()
-  })
 }
 
 async function closeServer(server: Server | TlsServer): Promise<void> {

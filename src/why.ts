@@ -19,7 +19,9 @@ const MAX_LOOKED_AT = 100_000
 
 /** What would have to change, by the reason of the refusal; the message itself says what failed. */
 const ADVICE: Record<string, string> = {
-  issuer_malformed: 'The sending server must put its https address into iss.',
+  issuer_malformed:
+    'The sending server must put its https address into iss; one that is asked under another name needs introspection.issuer in its pairing.',
+  introspection_issuer: 'Compare the iss of the endpoint’s answers with introspection.issuer in its pairing.',
   issuer_not_paired: 'Add it under ocmServers, or ask why a token of that server came here.',
   token_type: 'Upgrade the sending server, or accept what it sends with tolerate: [untyped-tokens] in its pairing.',
   token_legacy: 'Upgrade the sending server.',
@@ -61,14 +63,16 @@ export async function explain(
   try {
     const signingKey = await loadSigningKey(config.server.signingKeyFile, new URL(config.server.publicUrl).host)
     const events = createEvents(createLog({ level: 'silent' }))
-    const { ocmServers } = config
-    const parts = { ocmServers, insecureLoopback, outbound, signingKey, now, events, takeIntrospection: () => {} }
+    const { ocmServers, storePasswordFile: password } = config
+    const parts = { ocmServers, insecureLoopback, outbound, signingKey, now, events, takeIntrospection: () => () => {} }
     const { credentials, pairings } = createTrust(parts)
-    const credential = await credentials.verify(text, pairings.all)
+    const credential = await credentials.verify(text, pairings.all, 'why')
     lines.push(`verified      by ${credential.introspected ? 'asking' : 'the keys of'} ${credential.pairing.domain}`)
     if (config.store.kind === 'memory')
       lines.push('store         memory: only the running gateway knows its shares, so none is found here')
-    const store = cleanup.adopt(openStore(config.store, { now, readOnly: true }), (opened) => opened.close())
+    const store = cleanup.adopt(await openStore(config.store, { now, beside: 'reading', password }), (opened) =>
+      opened.close(),
+    )
     try {
       const grant = await createGrants({ records: createRecords({ store, now }), now }).of(credential)
       lines.push(

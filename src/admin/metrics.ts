@@ -29,9 +29,17 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     'reason',
   ])
   const refused = counter('requests_refused_total', 'Requests below a webapp that were refused', ['reason'])
+  const connections = counter('connections_refused_total', 'Connections beyond what one address may have open', [])
   const jwks = counter('jwks_fetches_total', 'Fetches of a pairing’s keys', ['domain', 'result'])
   const introspections = counter('introspections_total', 'Questions to introspection endpoints', ['domain', 'result'])
   const ended = counter('sessions_ended_total', 'Sessions that ended, by reason', ['webapp', 'reason'])
+  const reloads = counter('config_reloads_total', 'Reloads of the configuration', ['result'])
+  const reloaded = new Gauge({
+    name: 'ocm_gateway_config_last_reload_successful',
+    help: '1: the configuration in use is the one in the file, as it was read last; 0: that one was refused',
+    registers,
+  })
+  reloaded.set(1)
   const duration = new Histogram({
     name: 'ocm_gateway_proxied_request_duration_seconds',
     help: 'From the request to the end of the answer',
@@ -89,7 +97,16 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     'share.closed': () => integration.inc({ operation: 'close', result: 'closed' }),
     'integration.refused': ({ operation = '', reason = '' }) => integration.inc({ operation, result: reason }),
     'request.refused': ({ reason = '' }) => refused.inc({ reason }),
+    'connection.refused': () => connections.inc(),
     'session.ended': ({ webapp = '', reason = '' }) => ended.inc({ webapp, reason }),
+    'config.reloaded': () => {
+      reloads.inc({ result: 'ok' })
+      reloaded.set(1)
+    },
+    'config.refused': () => {
+      reloads.inc({ result: 'refused' })
+      reloaded.set(0)
+    },
     'keys.fetched': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
     'keys.failed': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
     'introspection.answered': ({ domain = '', result = '' }) => introspections.inc({ domain, result }),

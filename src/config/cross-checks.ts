@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { isLoopbackHost } from '../core/loopback.ts'
-import { hostnameOf } from '../core/ocm-address.ts'
+import { canonicalAuthority, hostnameOf } from '../core/ocm-address.ts'
 import { type Finding, formatPath, isSection, nearest, valueAt } from './messages.ts'
 import { type Fields, type KindSchema, pairingSchema, serverSchema, webappFields } from './schema.ts'
 
@@ -22,6 +22,7 @@ export function crossCheck(document: unknown, kinds: readonly KindSchema[], fiel
   checkUnique(sketch, problem)
   checkReferences(sketch, problem)
   checkIntrospection(sketch, problem)
+  checkIssuers(sketch, problem)
   checkPlaces(sketch, problem)
   checkUpstreams(sketch, document, problem)
   checkOwners(sketch, kinds, problem)
@@ -49,7 +50,7 @@ function sketchSchema(fields: Fields, kinds: readonly KindSchema[]) {
         domain: ifRight(pairing.domain),
         keysUrl: ifRight(pairing.keysUrl),
         modes: list(ifRight(pairing.modes.unwrap().element)),
-        introspection: section({ url: ifRight(fields.httpUrl) }),
+        introspection: section({ url: ifRight(fields.httpUrl), issuer: ifRight(fields.publicUrl) }),
         receiverOrigins: list(ifRight(pairing.receiverOrigins.unwrap().element)),
       }),
     ),
@@ -93,6 +94,7 @@ function checkSchemes({ server, ocmServers, webapps }: Sketch, problem: Report) 
   for (const [index, { keysUrl, introspection, receiverOrigins }] of ocmServers.entries()) {
     check(['ocmServers', index, 'keysUrl'], keysUrl)
     check(['ocmServers', index, 'introspection', 'url'], introspection.url)
+    check(['ocmServers', index, 'introspection', 'issuer'], introspection.issuer)
     for (const [entry, origin] of receiverOrigins.entries()) {
       check(['ocmServers', index, 'receiverOrigins', entry], origin)
     }
@@ -120,6 +122,22 @@ function checkIntrospection({ ocmServers, webapps }: Sketch, problem: Report) {
       `includes ${owners.join(' and ')}, which are both introspected (an opaque credential could be either’s: name one of them)`,
     )
   }
+}
+
+/** The `iss` of a JWT must tell whose it is. */
+function checkIssuers({ ocmServers }: Sketch, problem: Report) {
+  const at = (index: number) => ['ocmServers', index, 'introspection', 'issuer']
+  const issuers = ocmServers.map(({ introspection }) => introspection.issuer)
+  for (const [index, issuer] of issuers.entries()) {
+    if (issuer === undefined) continue
+    const { pathname, host } = new URL(issuer)
+    const other = ocmServers.findIndex(({ domain }) => pathname === '/' && domain === canonicalAuthority(host))
+    if (other === index) problem(at(index), 'is what it is by default (leave it out)')
+    else if (other !== -1) problem(at(index), `is the name of ocmServers[${other}] (must be another server’s)`)
+  }
+  forRepeated(issuers, (index, first) =>
+    problem(at(index), `is that of ocmServers[${first}] too (a token of it could be either’s)`),
+  )
 }
 
 function checkListeners({ server: { listen, adminListen } }: Sketch, problem: Report) {

@@ -26,6 +26,8 @@ export type LoadedConfig =
 interface LoadOptions {
   readonly kinds: readonly KindSchema[]
   readonly env: Environment
+  /** Told of every file that is read, or should have been there. */
+  readonly reads?: (file: string) => void
 }
 
 /**
@@ -33,12 +35,17 @@ interface LoadOptions {
  *
  * Does NOT try anything beyond the files: neither the store, nor the apps, nor the OCM servers are asked.
  */
-export function loadConfig(file: string, { kinds, env }: LoadOptions): LoadedConfig {
+export function loadConfig(file: string, { kinds, env, reads = () => {} }: LoadOptions): LoadedConfig {
+  reads(resolve(file))
   const { document, findings } = readDocument(file)
   if (document === undefined) return { problems: asProblems(findings) }
 
   const expanded = expandVariables(document, env)
-  const sources = { baseDir: dirname(resolve(file)), readSecret }
+  const readNamed = (path: string) => {
+    reads(path)
+    return readSecret(path)
+  }
+  const sources = { baseDir: dirname(resolve(file)), readSecret: readNamed }
   const fields = createFields(sources)
   const parsed = gatewaySchema(kinds, sources).safeParse(expanded.document, { error: inWords })
   const issues = [...(parsed.error?.issues ?? []), ...strayWebappIssues(expanded.document, kinds, fields)]

@@ -5,6 +5,7 @@ import { canonicalAuthority } from '../core/ocm-address.ts'
 import type { Secret } from '../core/secret.ts'
 import { parseDuration } from '../core/time.ts'
 import { nearest } from './messages.ts'
+import { parseRedisUrl } from './store-url.ts'
 
 /** What the schema needs from outside: where relative paths start, and how a secret file is read. */
 export interface ConfigSources {
@@ -196,6 +197,20 @@ export function serverSchema(fields: Fields) {
     signingKeyFile: fields.file
       .prefault('./data/signing-key.json')
       .describe('Private JWK (Ed25519); created on first start when missing and the folder is writable'),
+    furtherSigningKeyFiles: z
+      .array(fields.readableFile)
+      .default([])
+      .describe(
+        'Private JWKs that are published, and open what was sealed under them, but never sign: for key rotation',
+      ),
+    watchFiles: z
+      .boolean()
+      .default(true)
+      .describe('Reload when this file, or a file that it names, changes; SIGHUP always reloads'),
+    drainDelay: fields.duration
+      .prefault('0s')
+      .describe('On SIGTERM: how long to be not ready, and go on, before nobody new is let in'),
+    drainTimeout: fields.duration.prefault('10s').describe('On SIGTERM, after drainDelay: time for requests under way'),
     insecureLoopback: z
       .boolean()
       .default(false)
@@ -218,9 +233,16 @@ export function serverSchema(fields: Fields) {
           .positive()
           .default(1200)
           .describe('Launches and back-channel requests a client address may fail before it is answered 429'),
+        connectionsPerAddress: z
+          .int()
+          .positive()
+          .default(2000)
+          .describe(
+            'Connections one client address may have open, WebSockets included; trustedProxies may have any number',
+          ),
         requestTimeout: someTime(fields)
           .prefault('30s')
-          .describe('Time for the headers and the body of a request of our own'),
+          .describe('Time for the headers of any request, and for the body of one to our own endpoints'),
       })
       .prefault({})
       .describe('What a single client may ask of us'),
@@ -284,6 +306,9 @@ function introspectionSchema(fields: Fields) {
   return z
     .strictObject({
       url: fields.httpUrl.describe('The introspection endpoint'),
+      issuer: fields.publicUrl
+        .optional()
+        .describe('The iss of its answers when it is not https://<domain>, such as that of a Keycloak realm'),
       auth: CLIENT_AUTHENTICATION.default('http-signature').describe('How our requests say who asks'),
       clientId: z.string().min(1).optional().describe('Our client identifier there'),
       clientSecretFile: fields.secretFile.optional().describe('File with the client secret, or the bearer token'),
@@ -358,12 +383,21 @@ function sessionsSchema(fields: Fields) {
   })
 }
 
+const REDIS_URL = 'redis://host:6379/0, rediss://host:6379/0, redis+sentinel://host:26379,host:26379/master/0'
+
 const storeUrl = (fields: Fields) =>
-  text('sqlite:<file>, such as sqlite:./data/gateway.db, or memory:', /^(sqlite:.+|memory:)$/).transform((url) =>
-    url === 'memory:'
-      ? { kind: 'memory' as const }
-      : { kind: 'sqlite' as const, file: fields.file.parse(url.slice('sqlite:'.length)) },
-  )
+  text(
+    `sqlite:<file>, such as sqlite:./data/gateway.db, ${REDIS_URL}, or memory:`,
+    /^(sqlite:.+|memory:|redis(s|\+sentinel)?:\/\/.+)$/,
+  ).transform((url, context) => {
+    if (url === 'memory:') return { kind: 'memory' as const }
+    if (url.startsWith('sqlite:'))
+      return { kind: 'sqlite' as const, file: fields.file.parse(url.slice('sqlite:'.length)) }
+    const address = parseRedisUrl(url)
+    if (address !== undefined) return { kind: 'redis' as const, ...address }
+    context.addIssue(`must be ${REDIS_URL}; a user name and a password in it are percent-encoded`)
+    return z.NEVER
+  })
 
 /**
  * The whole configuration. One schema makes the parser, the messages, the defaults and `config/schema.json`.
@@ -379,8 +413,22 @@ export function gatewaySchema(kinds: readonly KindSchema[], sources: ConfigSourc
     server: serverSchema(fields).describe('The gateway itself'),
     store: storeUrl(fields)
       .prefault('sqlite:./data/gateway.db')
-      .describe('What must outlive the process. sqlite:<file>; memory: forgets everything, for tests'),
+      .describe(
+        'What must outlive the process. sqlite:<file>; redis://, rediss:// or redis+sentinel:// for several processes; memory: forgets everything, for tests',
+      ),
+    storePasswordFile: fields.secretFile
+      .optional()
+      .describe('File with the password of Redis, and of its Sentinels; default: the one in the URL'),
     sessions: sessionsSchema(fields).prefault({}).describe('How long an opened share stays open'),
+    audit: z
+      .strictObject({
+        pseudonyms: z
+          .boolean()
+          .default(false)
+          .describe('Call people by pseudonyms in the log: the same person by the same one, their cloud in plain'),
+      })
+      .prefault({})
+      .describe('What the log tells of people'),
     ocmServers: z.array(pairingSchema(fields)).min(1).describe('The pairings: OCM servers whose shares we serve'),
     webapps: z
       .array(z.discriminatedUnion('kind', [first, ...rest]))

@@ -27,18 +27,45 @@ interface Refused {
   readonly detail?: Record<string, unknown>
 }
 
+/** Who has which share open where: one session, as the audit knows it. */
+export interface Party {
+  /** The beginning of the hash of its cookie: tells sessions apart, opens none. */
+  readonly session: string
+  readonly webapp: string
+  readonly senderDomain: string
+  readonly shareId: string
+  /** OCM addresses. */
+  readonly user: string
+  readonly owner: string
+}
+
+type Level = 'debug' | 'info' | 'warn' | 'error'
+
+/** What stands in the log for an OCM address, or another name of a person. */
+export type Pseudonym = (name: string) => string
+
+/** Fields that name a person, also within `detail`. */
+const PERSONAL = ['user', 'owner', 'recipient', 'shareWith', 'sub', 'aud']
+
 /**
  * Every fact the gateway tells, one function each: its name, level and fields live here, so that call sites cannot drift.
- * Fields are ids and codes; never a token, secret, cookie, form body or `Authorization` value.
+ * Fields are ids and codes; never a token, secret, cookie, form body or `Authorization` value. Those that are part of the
+ * audit (docs/audit.md) carry `audit: true`.
+ *
+ * @param pseudonym asked for every fact; `undefined`: people are called by their names
  */
-export function createEvents(log: Logger) {
+export function createEvents(log: Logger, pseudonym: () => Pseudonym | undefined = () => undefined) {
   const observers: Observer[] = []
-  const tell =
-    <Fields extends object>(level: 'debug' | 'info' | 'warn' | 'error', event: string) =>
+  const telling =
+    (marks: object) =>
+    <Fields extends object>(level: Level, event: string) =>
     (fields: Fields) => {
-      log[level]({ event, ...fields })
+      const calls = pseudonym()
+      log[level]({ event, ...marks, ...(calls === undefined ? fields : withoutNames(fields, calls)) })
       for (const observe of observers) observe(event, fields as Readonly<Record<string, unknown>>)
     }
+  const tell = telling({})
+  const audit = telling({ audit: true })
   /** Too frequent for the log: for the observers only. */
   const count =
     <Fields extends object>(event: string) =>
@@ -55,25 +82,41 @@ export function createEvents(log: Logger) {
     configRefused: tell<{ file: string; problems: readonly string[] }>('error', 'config.refused'),
     signingKeyCreated: tell<{ file: string; kid: string }>('info', 'signing-key.created'),
 
-    launchAccepted: tell<
-      Decision & { mode: string; renewed: boolean; permissions: readonly string[]; requirements: readonly string[] }
+    launchAccepted: audit<
+      Decision &
+        Party & { mode: string; renewed: boolean; permissions: readonly string[]; requirements: readonly string[] }
     >('info', 'launch.accepted'),
-    launchRefused: tell<Decision & Refused & { mode?: string }>('warn', 'launch.refused'),
+    launchRefused: audit<Decision & Refused & { mode?: string }>('warn', 'launch.refused'),
     returnUriIgnored: tell<Decision & { reason: string }>('warn', 'launch.return-uri-ignored'),
 
-    shareStored: tell<Decision & { outcome: string; shares: number }>('info', 'share.stored'),
-    shareRevoked: tell<Decision & { outcome: string; seconds: number }>('info', 'share.revoked'),
-    shareClosed: tell<Decision & { sessions: number }>('info', 'share.closed'),
-    signatureRefused: tell<Decision & Refused>('warn', 'signature.refused'),
-    integrationRefused: tell<Decision & Refused & { operation: string }>('warn', 'integration.refused'),
+    shareStored: audit<
+      Decision & {
+        outcome: string
+        shares: number
+        owner: string
+        recipient: string
+        permissions: readonly string[]
+      }
+    >('info', 'share.stored'),
+    shareRevoked: audit<Decision & { outcome: string; seconds: number }>('info', 'share.revoked'),
+    shareClosed: audit<Decision & { user: string; sessions: number }>('info', 'share.closed'),
+    signatureRefused: audit<Decision & Refused>('warn', 'signature.refused'),
+    integrationRefused: audit<Decision & Refused & { operation: string }>('warn', 'integration.refused'),
     toleranceUsed: tell<{ senderDomain: string; tolerance: string }>('warn', 'tolerance.used'),
 
-    sessionEnded: tell<{ webapp: string; senderDomain: string; shareId: string; reason: string; cut: number }>(
+    sessionEnded: audit<Party & { mode: string; reason: string; cut: number; seconds: number }>(
       'info',
       'session.ended',
     ),
-    sessionsNarrowed: tell<{ senderDomain: string; shareId: string; sessions: number }>('info', 'session.narrowed'),
-    requestRefused: tell<Decision & Refused & { method: string; host?: string }>('warn', 'request.refused'),
+    sessionTraffic: audit<Party & { requests: number; bytesIn: number; bytesOut: number; seconds: number }>(
+      'info',
+      'session.traffic',
+    ),
+    sessionsNarrowed: audit<{ senderDomain: string; shareId: string; sessions: number }>('info', 'session.narrowed'),
+    requestRefused: audit<Decision & Refused & { method: string; host?: string }>('warn', 'request.refused'),
+
+    connectionRefused: count<object>('connection.refused'),
+    connectionsExhausted: tell<{ client: string; limit: number }>('warn', 'connections.exhausted'),
 
     keysFetched: tell<{ domain: string; result: 'ok' | 'empty'; keys: number; rejected: readonly string[] }>(
       'info',
@@ -95,8 +138,52 @@ export function createEvents(log: Logger) {
     appStarted: tell<{ webapp: string; name: string; seconds: number }>('info', 'app.started'),
     appFailed: tell<Partial<Refused> & { webapp: string; name: string; message: string }>('warn', 'app.failed'),
     appStopped: tell<{ webapp: string; name: string; seconds: number }>('info', 'app.stopped'),
+    contentBrought: tell<{
+      webapp: string
+      name: string
+      files: number
+      bytes: number
+      leftOut: number
+      seconds: number
+    }>('info', 'content.brought'),
+    contentStale: tell<{ webapp: string; name: string; reason: string; message: string }>('warn', 'content.stale'),
+    contentSaved: tell<{ webapp: string; name: string; changes: number }>('info', 'content.saved'),
+    contentWaiting: tell<{ webapp: string; name: string; message: string }>('warn', 'content.waiting'),
+    contentConflict: tell<{ webapp: string; name: string }>('warn', 'content.conflict'),
+    contentKept: tell<{ webapp: string; name: string; changes: number; until: number }>('warn', 'content.kept'),
+    contentDropped: tell<{ webapp: string; name: string; changes: number; reason: string }>('warn', 'content.dropped'),
     appReleased: tell<{ webapp: string; name: string; seconds: number }>('info', 'app.released'),
+    documentSaved: tell<{
+      webapp: string
+      senderDomain: string
+      shareId: string
+      bytes: number | undefined
+      seconds: number
+    }>('info', 'document.saved'),
+    documentKept: tell<Decision & { reason: string; bytes: number; where: 'store' | 'beside' }>(
+      'warn',
+      'document.kept',
+    ),
+    documentNotKept: tell<Decision & { reason: string; message: string }>('error', 'document.not-kept'),
+    wopiRefused: tell<Decision & Refused & { operation: string }>('warn', 'wopi.refused'),
+    editorDiscovered: tell<{ webapp: string; flavour: string; types: number; signs: boolean }>(
+      'info',
+      'editor.discovered',
+    ),
+    editorDiscoveryFailed: tell<{ webapp: string; message: string; stillServing: boolean }>(
+      'warn',
+      'editor.discovery-failed',
+    ),
+    storeWarning: tell<{ message: string }>('warn', 'store.warning'),
     storeFailed: tell<{ operation: string; message: string }>('error', 'store.failed'),
     unexpected: tell<{ requestId?: string; where: string; err: unknown }>('error', 'unexpected'),
   }
+}
+
+function withoutNames(fields: object, calls: Pseudonym): object {
+  const renamed = Object.entries(fields).map(([key, value]) => {
+    if (key === 'detail') return [key, withoutNames(value as object, calls)]
+    return [key, PERSONAL.includes(key) && typeof value === 'string' ? calls(value) : value]
+  })
+  return Object.fromEntries(renamed)
 }

@@ -1,8 +1,9 @@
 import { lookup } from 'node:dns'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
-import { Agent, type RequestInit, type Response, fetch as undiciFetch } from 'undici'
+import { Agent, Headers, type RequestInit, type Response, fetch as undiciFetch } from 'undici'
 import { isLoopbackHost } from './loopback.ts'
+import { asking, type Tracing } from './tracing.ts'
 
 /** The outgoing request failed: a technical fault of the peer or the network, never a verdict about a credential. */
 export class OutboundError extends Error {
@@ -76,7 +77,13 @@ function familyOf(address: string): 'ipv4' | 'ipv6' {
  *
  * @param insecureLoopback accept http, self-signed certificates and loopback addresses for loopback host names
  */
-export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean }) {
+export function createOutbound({
+  insecureLoopback,
+  tracing,
+}: {
+  insecureLoopback: boolean
+  tracing?: Tracing | undefined
+}) {
   const agents = {
     open: new Agent({ connect: { lookup: lookupWith(() => true) } }),
     guarded: new Agent({ connect: { lookup: lookupWith((address) => !isPrivateAddress(address)) } }),
@@ -102,7 +109,10 @@ export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean
     hops: number,
   ): Promise<Response> {
     const dispatcher = agentFor(url, limits.operatorNamed)
-    const response = await undiciFetch(url, { ...init, redirect: 'manual', dispatcher })
+    const span = { name: `${init.method ?? 'GET'} ${url.host}`, 'server.address': url.host }
+    const response = await asking(tracing, span, (traced) =>
+      undiciFetch(url, { ...init, headers: joined(init.headers, traced), redirect: 'manual', dispatcher }),
+    )
     const location = response.headers.get('location')
     if (response.status < 301 || response.status > 308 || response.status === 304 || location === null) return response
     const next = new URL(location, url)
@@ -165,16 +175,19 @@ export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean
     try {
       const { origin, pathname, search } = new URL(url)
       const { method, headers, body } = sent
-      const response = await agentFor(new URL(url), operatorNamed).request({
-        origin,
-        path: pathname + search,
-        method,
-        headers: { ...headers },
-        body: body === undefined || body instanceof Uint8Array ? (body ?? null) : Readable.from(silence.watch(body)),
-        signal: sent.signal === undefined ? silence.signal : AbortSignal.any([sent.signal, silence.signal]),
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      })
+      const { host } = new URL(url)
+      const response = await asking(tracing, { name: `${method} ${host}`, 'server.address': host }, (traced) =>
+        agentFor(new URL(url), operatorNamed).request({
+          origin,
+          path: pathname + search,
+          method,
+          headers: { ...headers, ...traced },
+          body: body === undefined || body instanceof Uint8Array ? (body ?? null) : Readable.from(silence.watch(body)),
+          signal: sent.signal === undefined ? silence.signal : AbortSignal.any([sent.signal, silence.signal]),
+          headersTimeout: 0,
+          bodyTimeout: 0,
+        }),
+      )
       silence.heard()
       return { status: response.statusCode, headers: response.headers, body: silence.watch(response.body, true) }
     } catch (error) {
@@ -206,6 +219,12 @@ export function createOutbound({ insecureLoopback }: { insecureLoopback: boolean
       await Promise.all(Object.values(agents).map((agent) => agent.close()))
     },
   }
+}
+
+function joined(headers: RequestInit['headers'], more: Readonly<Record<string, string>>): Headers {
+  const all = new Headers(headers)
+  for (const [name, value] of Object.entries(more)) all.set(name, value)
+  return all
 }
 
 function asOutboundError(error: unknown): OutboundError {

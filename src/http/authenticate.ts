@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { serves } from '../apps/matching.ts'
+import { forbidden } from '../core/errors.ts'
+import type { Target } from '../proxy/target.ts'
 import { hashCookieValue, splitCookies } from '../sessions/cookie.ts'
 import type { Remainder, Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -21,7 +23,8 @@ const MAX_COOKIES = 50
 
 /**
  * The one door: a bare request → the live session whose scope the request falls into. Plain requests and WebSocket
- * handshakes go through the same function. Of several sessions in one scope the newest counts.
+ * handshakes go through the same function. Of several sessions in one scope the newest counts; where a kind can tell by the
+ * URL whose request it is, the newest of those.
  */
 export function createAuthenticate({
   sessions,
@@ -37,11 +40,19 @@ export function createAuthenticate({
     return pairings.find(senderDomain) !== undefined && serves(webapp, senderDomain)
   }
 
-  return async ({ headers }: IncomingMessage, site: Site, scope: string | undefined): Promise<Authenticated> => {
+  /** @throws {GatewayError} 403 `not_this_session` when `target` names what none of the browser’s sessions has open */
+  return async (
+    { headers }: IncomingMessage,
+    site: Site,
+    scope: string | undefined,
+    target?: Target,
+  ): Promise<Authenticated> => {
+    const { app } = site
     const { ours, rest } = splitCookies(headers.cookie, cookiePrefix)
     const prefix = `${cookiePrefix}-${site.app.webapp.name}-`
     let newest: Session | undefined
     let ended: Remainder | undefined
+    let foreign = false
     const candidates = ours.filter(({ name }) => name.startsWith(prefix))
     // Browsers send the oldest first.
     for (const { value } of candidates.slice(-MAX_COOKIES)) {
@@ -54,9 +65,15 @@ export function createAuthenticate({
       }
       if (found.webapp !== site.app.webapp.name || found.scope !== scope) continue
       if (newest !== undefined && found.openedAt <= newest.openedAt) continue
-      if (isServed(found, site)) newest = found
-      else await sessions.end(found, 'unpaired')
+      if (!isServed(found, site)) await sessions.end(found, 'unpaired')
+      else if (target === undefined || (await app.owns?.(found, target)) !== false) newest = found
+      else foreign = true
     }
+    if (newest === undefined && foreign) throw notThisSession()
     return { session: newest, ended, appCookies: rest }
   }
+}
+
+function notThisSession() {
+  return forbidden('not_this_session', 'This address belongs to something that is not open in this browser.')
 }

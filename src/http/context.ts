@@ -15,6 +15,8 @@ export interface RequestContext {
   returnUri: string | undefined
   senderDomain: string | undefined
   shareId: string | undefined
+  /** The OCM address in a verified token. */
+  user?: string
 }
 
 const contexts = new WeakMap<IncomingMessage, RequestContext>()
@@ -31,7 +33,8 @@ export function contextOf(req: IncomingMessage): RequestContext {
 }
 
 /** The ids that every event about this request carries. */
-export function decisionOf({ requestId, place, senderDomain, shareId }: RequestContext) {
+export function decisionOf({ requestId, place, senderDomain, shareId, user }: RequestContext) {
   const webapp = place.site?.app.webapp.name
-  return { requestId, ...(webapp && { webapp }), ...(senderDomain && { senderDomain }), ...(shareId && { shareId }) }
+  const named = { ...(senderDomain && { senderDomain }), ...(shareId && { shareId }), ...(user && { user }) }
+  return { requestId, ...(webapp && { webapp }), ...named }
 }

@@ -11,6 +11,7 @@ import type { Credentials } from '../trust/credentials/registry.ts'
 import { type VerifiedSignature, verifySignature } from '../trust/http-signature.ts'
 import type { Keys } from '../trust/keys.ts'
 import type { Pairing, Pairings } from '../trust/pairings.ts'
+import { networkOf } from './client.ts'
 import { contextOf, decisionOf, type RequestContext } from './context.ts'
 import type { RateLimits } from './rate-limits.ts'
 import { sendJson } from './send.ts'
@@ -70,7 +71,7 @@ export function createIntegrationApi(parts: IntegrationParts) {
    */
   async function signed(req: Request): Promise<SignedRequest> {
     const proven = await prove(req).catch((error) => {
-      rateLimits.take(`address ${contextOf(req).client.address}`, failuresPerMinute)
+      rateLimits.take(`address ${networkOf(contextOf(req).client.address)}`, failuresPerMinute)
       throw error
     })
     return proven
@@ -138,7 +139,9 @@ export function createIntegrationApi(parts: IntegrationParts) {
       await sessions.reconcile(key, (session) => regrant(session.grant, identified.share, pairing, now()))
     }
     sendJson(res, 201, { status: 'stored' })
-    events.shareStored({ ...decisionOf(context), outcome, shares: await records.count(pairing.domain) })
+    const { owner, shareWith: recipient, webapp } = identified.share
+    const told = { ...decisionOf(context), outcome, owner, recipient, permissions: webapp.permissions }
+    events.shareStored({ ...told, shares: await records.count(pairing.domain) })
   }
 
   const revoke: RequestHandler = async (req, res) => {
@@ -166,15 +169,17 @@ export function createIntegrationApi(parts: IntegrationParts) {
     const tokens = new URLSearchParams(bodyOf(req).toString('utf8')).getAll('access_token')
     if (tokens.length !== 1 || tokens[0] === undefined)
       throw badRequest('field_missing', 'The form field access_token is missing, or was sent twice.')
-    const credential = await credentials.verify(tokens[0], pairings.all).catch((error) => {
-      rateLimits.take(`address ${context.client.address}`, failuresPerMinute)
+    const client = networkOf(context.client.address)
+    const credential = await credentials.verify(tokens[0], pairings.all, client).catch((error) => {
+      rateLimits.take(`address ${client}`, failuresPerMinute)
       throw error
     })
     rateLimits.take(`launches ${credential.pairing.domain}`, credential.pairing.limits.requestsPerMinute)
     Object.assign(context, { senderDomain: credential.pairing.domain, shareId: credential.clientId })
-    const ended = await sessions.endPerson(await grants.of(credential), 'closed')
+    const grant = await grants.of(credential)
+    const ended = await sessions.endPerson(grant, 'closed')
     sendJson(res, 200, { status: 'closed' })
-    events.shareClosed({ ...decisionOf(context), sessions: ended })
+    events.shareClosed({ ...decisionOf(context), user: grant.user, sessions: ended })
   }
 
   const close: RequestHandler = (req, res, next) =>

@@ -1,17 +1,19 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
-import type { App } from '../apps/app.ts'
+import { type App, unwatched } from '../apps/app.ts'
 import { serves } from '../apps/matching.ts'
 import { badRequest, gone, invalidToken, notFound, unavailable, unsupportedMediaType } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 import { decodePath } from '../proxy/target.ts'
+import type { Resources } from '../resources/resources.ts'
 import { cookieName, hashCookieValue, setCookie, splitCookies } from '../sessions/cookie.ts'
-import type { Session } from '../sessions/session.ts'
+import { partyOf, type Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Grant, Grants } from '../shares/grant.ts'
 import type { VerifiedCredential } from '../trust/credentials/credential.ts'
 import type { Credentials } from '../trust/credentials/registry.ts'
 import type { Pairings } from '../trust/pairings.ts'
+import { networkOf } from './client.ts'
 import { contextOf, decisionOf, type RequestContext } from './context.ts'
 import { launchPage } from './pages/message-page.ts'
 import type { Site } from './places.ts'
@@ -21,11 +23,13 @@ import { sendPage } from './send.ts'
 
 const TTL_TOLERANCE_SECONDS = 300
 const MAX_SUFFIX = 4096
+const MAX_QUERY = 4096
 
 export interface LaunchParts {
   readonly credentials: Credentials
   readonly pairings: Pairings
   readonly grants: Grants
+  readonly resources: Resources
   readonly sessions: Sessions
   readonly rateLimits: RateLimits
   readonly events: Events
@@ -60,6 +64,7 @@ export function createLaunch({
   credentials,
   pairings,
   grants,
+  resources,
   sessions,
   rateLimits,
   events,
@@ -67,10 +72,11 @@ export function createLaunch({
   settings,
 }: LaunchParts): RequestHandler {
   async function verified(context: RequestContext, { app }: Site, token: string): Promise<VerifiedCredential> {
+    const client = networkOf(context.client.address)
     try {
-      return await credentials.verify(token, pairings.of(app.webapp.ocmServers))
+      return await credentials.verify(token, pairings.of(app.webapp.ocmServers), client)
     } catch (error) {
-      rateLimits.take(`address ${context.client.address}`, settings.failuresPerMinute)
+      rateLimits.take(`address ${client}`, settings.failuresPerMinute)
       throw error
     }
   }
@@ -86,7 +92,7 @@ export function createLaunch({
     req: Request,
     site: Site,
     grant: Grant,
-    opening: { returnUri: string | undefined; receiver: Receiver; suffix: string },
+    opening: { returnUri: string | undefined; receiver: Receiver; suffix: string; query: string },
     limit: number,
   ) {
     const { app } = site
@@ -101,6 +107,7 @@ export function createLaunch({
       framed: dest === undefined || dest === 'iframe' || dest === 'frame',
       frameAncestors: frameAncestorsOf(opening.receiver, grant.share),
       suffix: opening.suffix,
+      query: opening.query,
       presented: presented.filter((cookie) => cookie.name === name).map(({ value }) => hashCookieValue(value)),
       limit,
     })
@@ -136,6 +143,7 @@ export function createLaunch({
     Object.assign(context, {
       senderDomain: pairing.domain,
       shareId: credential.clientId,
+      user: credential.aud,
       frameAncestors: receiver.origins,
     })
     rateLimits.take(`launches ${pairing.domain}`, pairing.limits.requestsPerMinute)
@@ -146,11 +154,12 @@ export function createLaunch({
     }
     const grant = await grants.of(credential)
     checkBelongs(grant, site, sites)
+    if (site.app.usesResource) await resources.keepToken(grant, credential.token)
     const { session, cookieValue } = await openSession(
       req,
       site,
       grant,
-      { returnUri: context.returnUri, receiver, suffix },
+      { returnUri: context.returnUri, receiver, suffix, query: readQuery(context) },
       pairing.limits.sessions,
     )
     await confirm(session, credential)
@@ -164,6 +173,7 @@ export function createLaunch({
     res.set({ location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' }).status(303).end()
     events.launchAccepted({
       ...decisionOf(context),
+      ...partyOf(session),
       mode: grant.mode,
       renewed: cookieValue === undefined,
       permissions: grant.permissions,
@@ -179,7 +189,7 @@ async function firstLocation(app: App, session: Session, sessions: Sessions): Pr
   // The app may have taken its time to answer: nothing is started for a session that ended meanwhile.
   if (!(await sessions.isLive(session))) throw gone('share_closed', 'The share was closed while it was being opened.')
   // The starting page joins this start, or begins it anew when it failed meanwhile.
-  app.prepare(session, () => {}).catch(() => {})
+  app.prepare(session, unwatched).catch(() => {})
   return `${session.scope}.ocm/starting`
 }
 
@@ -203,6 +213,11 @@ function readSuffix(raw: string): string {
     throw badRequest('suffix_malformed', 'The path behind the launch address is not a plain relative path.')
   }
   return suffix
+}
+
+/** As the sender put it into the launch URL. Longer than any URL that it may hold, and nothing is kept of it. */
+function readQuery({ target }: RequestContext): string {
+  return target.query.length <= MAX_QUERY ? target.query : ''
 }
 
 function readForm(req: Request): LaunchForm {

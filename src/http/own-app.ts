@@ -49,8 +49,10 @@ export function createOwnApp({ launch, integration, session, jwks, limits, https
   at('starting').get(session.starting).all(refuseMethod)
   at('starting-events').get(session.startingEvents).all(refuseMethod)
   at('session').get(session.session).all(refuseMethod)
+  at('status').get(session.status).all(refuseMethod)
   at('logout').post(session.logout).all(refuseMethod)
   at('expired').get(session.expired).all(refuseMethod)
+  at('answer').get(session.answer).all(refuseMethod)
   app.use(createErrorHandler(events))
   return app
 }

@@ -14,8 +14,10 @@ export type Operation =
   | 'starting'
   | 'starting-events'
   | 'session'
+  | 'status'
   | 'logout'
   | 'expired'
+  | 'answer'
 
 /** One webapp at its public place; everything that the configuration decides, decided once. */
 export interface Site {
@@ -39,6 +41,8 @@ export type Place =
   | { readonly kind: 'app'; readonly site: Site; readonly scope: string }
   /** Below `B`, but in nobody’s scope. */
   | { readonly kind: 'outside'; readonly site: Site }
+  /** Answered by the kind itself, without a session’s cookie. */
+  | { readonly kind: 'host'; readonly site: Site }
 
 export type Places = ReturnType<typeof createPlaces>
 
@@ -47,6 +51,7 @@ const SCOPE_OPERATIONS: Record<string, Operation> = {
   starting: 'starting',
   'starting/events': 'starting-events',
   session: 'session',
+  status: 'status',
   logout: 'logout',
 }
 
@@ -59,6 +64,7 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
   })
   const gatewayHosts = new Set(spellings(gateway))
   const sitesByHost = groupByHost(sites)
+  const appHosts = sites.flatMap(appHostOf)
   const own = new Map<string, Operation>([
     ['/.well-known/jwks.json', 'jwks'],
     [server.integrationApi, 'liveness'],
@@ -76,8 +82,9 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
     if (!path.startsWith(`${scope}.ocm/`)) return { kind: 'app', site, scope }
     const name = path.slice(scope.length + '.ocm/'.length)
     const operation = Object.hasOwn(SCOPE_OPERATIONS, name) ? SCOPE_OPERATIONS[name] : undefined
-    if (operation === undefined) throw notFound('no_such_page', 'There is nothing at this address.')
-    return { kind: 'own', operation, site, scope }
+    if (operation !== undefined) return { kind: 'own', operation, site, scope }
+    if (app.answer === undefined) throw notFound('no_such_page', 'There is nothing at this address.')
+    return { kind: 'own', operation: 'answer', site, scope, suffix: name }
   }
 
   return {
@@ -91,7 +98,10 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
       const name = host.toLowerCase()
       const isGateway = gatewayHosts.has(name)
       const here = sitesByHost.get(name) ?? []
-      if (!isGateway && here.length === 0) throw misdirected('host_unknown', 'This gateway does not serve that host.')
+      const appHost = appHosts.find(({ names, base }) => names.includes(name) && path.startsWith(base))
+      if (appHost !== undefined) return { kind: 'host', site: appHost.site }
+      const isKnown = isGateway || here.length > 0 || appHosts.some(({ names }) => names.includes(name))
+      if (!isKnown) throw misdirected('host_unknown', 'This gateway does not serve that host.')
       const operation = isGateway ? own.get(path) : undefined
       if (operation !== undefined) return { kind: 'own', operation }
       for (const site of here) {
@@ -113,6 +123,12 @@ function launchSuffix({ base }: Site, path: string): string | undefined {
   const rest = path.slice(base.length + '.ocm/open'.length)
   if (rest === '') return ''
   return rest.startsWith('/') ? rest.slice(1) : undefined
+}
+
+/** Where a kind answers programs itself. */
+function appHostOf(site: Site): { site: Site; names: string[]; base: string }[] {
+  const { host } = site.app
+  return host === undefined ? [] : [{ site, names: spellings(new URL(host.url)), base: new URL(host.url).pathname }]
 }
 
 function groupByHost(sites: readonly Site[]): Map<string, Site[]> {

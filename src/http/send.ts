@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import type { AppAnswer } from '../apps/app.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { type Page, renderPage } from './pages/layout.ts'
 
@@ -15,6 +17,34 @@ export function sendJson(res: ServerResponse, status: number, value: unknown, co
       'content-security-policy': NEVER_FRAMED,
     })
     .end(JSON.stringify(value))
+}
+
+/** What a kind answers, as HTTP. A download that fails midway is cut, so that it is never taken for a whole one. */
+export async function sendAnswer(
+  res: ServerResponse,
+  answer: AppAnswer,
+  frameAncestors: readonly string[],
+): Promise<void> {
+  switch (answer.type) {
+    case 'page':
+      return sendPage(res, 200, { title: answer.title, body: answer.body, frameAncestors })
+    case 'redirect':
+      return void res.writeHead(303, { location: answer.location, 'cache-control': 'no-store' }).end()
+    case 'download':
+      res.writeHead(200, {
+        'content-type': 'application/octet-stream',
+        'content-length': answer.size,
+        'content-disposition': `attachment; filename*=UTF-8''${encodeExtended(answer.name)}`,
+        'cache-control': 'no-store',
+        'content-security-policy': NEVER_FRAMED,
+      })
+      return pipeline(answer.body, res)
+  }
+}
+
+/** RFC 8187 §3.2.1. */
+function encodeExtended(text: string): string {
+  return encodeURIComponent(text.toWellFormed()).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)
 }
 
 /** Headers that go with a refusal, whatever its body: RFC 6750 §3 and RFC 9110 §10.2.3. */

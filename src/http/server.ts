@@ -13,6 +13,7 @@ import type { Duplex } from 'node:stream'
 import type { Express } from 'express'
 import { asGatewayError, GatewayError, notFound } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
+import type { Tracing } from '../core/tracing.ts'
 import { checkSingleHeaders } from '../proxy/request-headers.ts'
 import { checkMethod, parseTarget, type Target } from '../proxy/target.ts'
 import { checkHandshake } from '../proxy/websocket.ts'
@@ -25,7 +26,8 @@ import type { Proxying } from './proxying.ts'
 import { refuseWith } from './refuse.ts'
 import { PROBLEM_JSON, problem, refusalHeaders, sendJson, sendPage } from './send.ts'
 
-const HEADERS_TIMEOUT_MS = 30_000
+const HEADERS_SECONDS = 30
+const CHECKING_SECONDS = 5
 const MAX_HEADER_BYTES = 32 * 1024
 
 /** What answers requests; a reload of the configuration replaces it as a whole. */
@@ -45,19 +47,21 @@ interface Arrival {
 }
 
 /** The public listener’s request and upgrade handlers. `front` is asked for every request anew. */
-export function createPublicHandlers(front: () => Front, events: Events) {
+export function createPublicHandlers(front: () => Front, events: Events, tracing?: Tracing) {
   function arrive(req: IncomingMessage, requestId: string): Arrival {
     checkMethod(req.method ?? '')
     checkSingleHeaders(req.rawHeaders)
     const target = parseTarget(req.url ?? '')
-    return { requestId, target, place: front().places.find(req.headers.host, target) }
+    const place = front().places.find(req.headers.host, target)
+    tracing?.describe(...tracedAs(req, requestId, place))
+    return { requestId, target, place }
   }
 
   function appContext(req: IncomingMessage, { requestId, target }: Arrival, scope: string) {
     return { requestId, target, scope, client: clientOf(req, front().trustedProxies) }
   }
 
-  function proxyingAt(place: Extract<Place, { kind: 'app' | 'outside' }>): Proxying {
+  function proxyingAt(place: Extract<Place, { kind: 'app' | 'outside' | 'host' }>): Proxying {
     const proxying = front().proxying.get(place.site.app.webapp.name)
     if (proxying === undefined) throw notFound('no_such_page', 'There is nothing at this address.')
     return proxying
@@ -67,6 +71,7 @@ export function createPublicHandlers(front: () => Front, events: Events) {
     const arrival = arrive(req, requestId)
     const { place } = arrival
     if (place.kind === 'own') return answerOurselves(req, res, arrival, place)
+    if (place.kind === 'host') return proxyingAt(place).host(req, res, appContext(req, arrival, place.site.base))
     if (place.kind === 'outside')
       return proxyingAt(place).withoutSession(req, res, appContext(req, arrival, place.site.base))
     return proxyingAt(place).request(req, res, appContext(req, arrival, place.scope))
@@ -120,7 +125,7 @@ export function createPublicHandlers(front: () => Front, events: Events) {
       })
   }
 
-  const onRequest: RequestListener = async (req, res) => {
+  const serve = async (req: IncomingMessage, res: ServerResponse) => {
     const requestId = newRequestId()
     try {
       await answer(req, res, requestId)
@@ -131,18 +136,40 @@ export function createPublicHandlers(front: () => Front, events: Events) {
     }
   }
 
-  const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+  const onRequest: RequestListener = (req, res) => {
+    if (tracing === undefined) return void serve(req, res)
+    const span = tracing.serving(req.headers, { 'http.request.method': req.method ?? '' })
+    res.once('close', () => span.end({ 'http.response.status_code': res.statusCode }))
+    void span.run(() => serve(req, res))
+  }
+
+  async function serveUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const requestId = newRequestId()
     // A client that resets its connection while we look at its handshake is no event.
     socket.on('error', () => socket.destroy())
-    upgrade(req, socket, head, requestId).catch((thrown: unknown) => {
+    await upgrade(req, socket, head, requestId).catch((thrown: unknown) => {
       const error = asGatewayError(thrown)
       reportRefusal(error, req, requestId)
       refuseWith(socket, error, requestId)
     })
   }
 
+  /** The span of a WebSocket is its handshake, not its life. */
+  const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const span = tracing?.serving(req.headers, { 'http.request.method': 'GET' })
+    if (span === undefined) void serveUpgrade(req, socket, head)
+    else void span.run(() => serveUpgrade(req, socket, head)).finally(() => span.end())
+  }
+
   return { onRequest, onUpgrade }
+}
+
+/** The name and attributes of a request’s span: as few different ones as there are webapps and operations. */
+function tracedAs({ method, headers }: IncomingMessage, requestId: string, place: Place) {
+  const what = place.kind === 'own' ? place.operation : place.kind === 'app' && headers.upgrade ? 'WebSocket' : 'app'
+  const webapp = place.site?.app.webapp.name
+  const name = [method, what, webapp].filter((word) => word !== undefined).join(' ')
+  return [name, { 'ocm.request_id': requestId, ...(webapp && { 'ocm.webapp': webapp }) }] as const
 }
 
 function limitBody(req: IncomingMessage, seconds: number): void {
@@ -178,6 +205,11 @@ function refuse(req: IncomingMessage, res: ServerResponse, error: GatewayError, 
  */
 export const BODILESS_FAST: ServerOptions = { optimizeEmptyRequests: true }
 
+/** Connections are cut when the headers of a request, or the first byte of anything, are not there in time. */
+export function headersWithin(seconds: number): ServerOptions {
+  return { headersTimeout: seconds * 1000, connectionsCheckingInterval: Math.min(seconds, CHECKING_SECONDS) * 1000 }
+}
+
 /** A listener with limits on headers, for plain or TLS connections. Requests that the parser refuses get a short 400. */
 export function createListener(
   onRequest: RequestListener,
@@ -185,7 +217,7 @@ export function createListener(
   more: ServerOptions = {},
 ): Server | TlsServer {
   const options: ServerOptions = {
-    headersTimeout: HEADERS_TIMEOUT_MS,
+    ...headersWithin(HEADERS_SECONDS),
     requestTimeout: 0,
     maxHeaderSize: MAX_HEADER_BYTES,
     keepAliveTimeout: 65_000,

@@ -9,8 +9,9 @@ import { contextOf, decisionOf } from './context.ts'
 import { checkSameOrigin, isNavigation } from './cross-site.ts'
 import { endingOf, expiredPage } from './pages/message-page.ts'
 import { startingPage } from './pages/starting-page.ts'
+import { statusPage } from './pages/status-page.ts'
 import type { Site } from './places.ts'
-import { sendJson, sendPage } from './send.ts'
+import { sendAnswer, sendJson, sendPage } from './send.ts'
 
 const KEEPALIVE_MS = 10_000
 
@@ -35,9 +36,17 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix, even
   }
 
   const session: RequestHandler = async (req, res) => {
-    const { session, ended } = await enter(req)
+    const { session, ended, site } = await enter(req)
     if (session === undefined) throw noSession(ended)
-    sendJson(res, 200, describe(session))
+    sendJson(res, 200, { ...(await site.app.describe?.(session)), ...describe(session) })
+  }
+
+  /** For people: whether what they did is saved. */
+  const status: RequestHandler = async (req, res) => {
+    const { session, ended, site } = await enter(req)
+    if (session === undefined) return leave(req, res, site, ended)
+    const { content } = (await site.app.describe?.(session)) ?? {}
+    sendPage(res, 200, statusPage(session, content, contextOf(req).requestId))
   }
 
   const starting: RequestHandler = async (req, res) => {
@@ -55,6 +64,8 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix, even
     const send = (event: string, data: unknown) => void res.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
     res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
     const keepalive = setInterval(() => res.write(': waiting\n\n'), KEEPALIVE_MS)
+    // Also when the client leaves before the start is over.
+    res.once('close', () => clearInterval(keepalive))
     try {
       const location = await site.app.prepare(session, (progress) => send('progress', progress))
       send('ready', { location })
@@ -63,7 +74,6 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix, even
       if (live === undefined) send('ended', {})
       else send('failed', reportFailure(req, live, asGatewayError(error)))
     } finally {
-      clearInterval(keepalive)
       res.end()
     }
   }
@@ -98,7 +108,17 @@ export function createSessionRoutes({ authenticate, sessions, cookiePrefix, even
     sendPage(res, 401, expiredPage(reason, { requestId, returnUri: undefined, frameAncestors: ['*'] }))
   }
 
-  return { session, starting, startingEvents, logout, expired }
+  /** What the kind itself answers below `S.ocm/`. */
+  const answer: RequestHandler = async (req, res) => {
+    const { session, ended, site } = await enter(req)
+    if (session === undefined) return leave(req, res, site, ended)
+    const { place } = contextOf(req)
+    const found = await site.app.answer?.(session, place.suffix ?? '')
+    if (found === undefined) throw notFound('no_such_page', 'There is nothing at this address.')
+    await sendAnswer(res, found, session.frameAncestors)
+  }
+
+  return { session, status, starting, startingEvents, logout, expired, answer }
 }
 
 /** Where a request without a session goes: back to the Receiving Server while the way is known, else to the page that says so. */

@@ -15,11 +15,15 @@ export interface UpstreamOptions {
 
 /** One request, decided upon. */
 export interface Forwarding {
+  readonly method: string
+  /** In place of the client’s own. */
+  readonly body?: Buffer
   /** Path and query as the app gets them. */
   readonly path: string
   /** name, value, name, value. */
   readonly headers: string[]
-  readonly responseHeaders: (raw: readonly string[]) => string[]
+  /** Name, value, name, value, as received and as sent. The body waits for a promise. */
+  readonly responseHeaders: (raw: readonly string[]) => string[] | Promise<string[]>
 }
 
 /**
@@ -45,12 +49,12 @@ export function createUpstream({ url, timeouts }: UpstreamOptions) {
     request(
       req: IncomingMessage,
       res: ServerResponse,
-      { path, headers, responseHeaders }: Forwarding,
+      { method, body, path, headers, responseHeaders }: Forwarding,
     ): Promise<number> {
       return new Promise((resolve, reject) => {
         const exchange = new Exchange(res, responseHeaders, resolve, reject)
-        const method = req.method as Dispatcher.HttpMethod
-        pool.dispatch({ path, method, headers, body: hasBody(req) ? req : null }, exchange)
+        const content = body ?? (hasBody(req) ? req : null)
+        pool.dispatch({ path, method: method as Dispatcher.HttpMethod, headers, body: content }, exchange)
       })
     },
     /** Waits for what is under way. */
@@ -97,9 +101,34 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#res.closed) this.#clientGone()
   }
 
-  onResponseStart(_controller: unknown, status: number, headers: IncomingHttpHeaders, message = ''): void {
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    message = '',
+  ): void {
     if (status < 200) return
-    this.#res.writeHead(status, SENDABLE_REASON.test(message) ? message : '', this.#responseHeaders(flat(headers)))
+    const sent = this.#responseHeaders(flat(headers))
+    if (sent instanceof Promise)
+      this.#startLater(controller, sent, (list) => this.#start(status, headers, message, list))
+    else this.#start(status, headers, message, sent)
+  }
+
+  #startLater(
+    controller: Dispatcher.DispatchController,
+    headers: Promise<string[]>,
+    start: (headers: string[]) => void,
+  ): void {
+    controller.pause()
+    headers.then(start).then(
+      () => controller.resume(),
+      (error) => controller.abort(error),
+    )
+  }
+
+  #start(status: number, headers: IncomingHttpHeaders, message: string, sent: string[]): void {
+    if (this.#res.closed) return
+    this.#res.writeHead(status, SENDABLE_REASON.test(message) ? message : '', sent)
     this.#missing = Number(headers['content-length'])
     this.#silent = true
     // Node holds the headers back for the first bytes of the body, which an event stream may send much later.

@@ -3,6 +3,8 @@ import { connectionNamed } from './request-headers.ts'
 
 export interface ResponseRules {
   readonly policy: ForwardPolicy
+  /** Headers that we add, in place of the app’s of the same name. Names lower case. */
+  readonly added: Readonly<Record<string, string>> | undefined
   readonly mount: Mount
   /** Base path `B` of the webapp. */
   readonly base: string
@@ -47,6 +49,7 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
       HOP_BY_HOP.has(lower) ||
       OVER_THE_ORIGIN.has(lower) ||
       named?.has(lower) ||
+      (rules.added !== undefined && Object.hasOwn(rules.added, lower)) ||
       rules.policy.dropResponseHeaders.includes(lower)
     )
       continue
@@ -85,6 +88,7 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
     }
   }
   if (!policySeen) headers.push('content-security-policy', frameAncestorsDirective(rules.frameAncestors))
+  for (const name in rules.added) headers.push(name, rules.added[name] ?? '')
   if (!referrerSeen) headers.push('referrer-policy', 'no-referrer')
   return headers
 }

@@ -3,6 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { createProxyMiddleware, type Plugin } from 'http-proxy-middleware'
 import { badGateway, badRequest, type GatewayError } from '../core/errors.ts'
+import { prepareFarewell } from './farewell.ts'
 import { failure, type UpstreamOptions } from './forward.ts'
 
 /** One handshake, decided upon. */
@@ -64,6 +65,7 @@ export function createWebSocketUpstream({ url, timeouts }: UpstreamOptions) {
         res.headers = upgradeHeaders(res, handshake) as IncomingMessage['headers']
         socket.once('close', () => appSocket.destroy())
         appSocket.once('close', () => socket.destroy())
+        prepareFarewell(socket, appSocket)
         handshake.onOpen()
       })
       proxyReq.prependOnceListener('response', (res) => {

@@ -1,8 +1,14 @@
 import type { Clock } from '../core/time.ts'
-import type { SessionRow } from '../store/store.ts'
+import type { EndedSession, SessionRow } from '../store/store.ts'
 import type { Session } from './session.ts'
 
 const SESSIONS_MAX = 10_000
+
+/** A read that is under way. */
+interface Reader {
+  readonly idHash: string
+  changed: boolean
+}
 
 interface Entry {
   readonly data: string
@@ -19,7 +25,7 @@ interface Entry {
  */
 export function createSessionCache(freshSeconds: number, now: Clock, hearing: () => boolean = () => true) {
   const entries = new Map<string, Entry>()
-  let changes = 0
+  const readers = new Set<Reader>()
 
   function parse(row: SessionRow): Session {
     const held = entries.get(row.idHash)
@@ -43,25 +49,33 @@ export function createSessionCache(freshSeconds: number, now: Clock, hearing: ()
     },
 
     /**
-     * Called before a read; the function it returns takes the row that was read. What changed in between is not kept, since
-     * the row may be from before.
+     * Reads a row, and again when the session changed meanwhile: the row may be from before, and whoever ended the session
+     * has already cut the connections that he found.
      */
-    reading(): (row: SessionRow) => Session {
-      const [readAt, changesBefore] = [hearing() ? now() : Number.NEGATIVE_INFINITY, changes]
-      return (row) => {
+    async read(
+      idHash: string,
+      get: () => Promise<SessionRow | EndedSession | undefined>,
+    ): Promise<Session | EndedSession | undefined> {
+      for (;;) {
+        const readAt = hearing() ? now() : Number.NEGATIVE_INFINITY
+        const reader: Reader = { idHash, changed: false }
+        readers.add(reader)
+        const row = await get().finally(() => readers.delete(reader))
+        if (reader.changed) continue
+        if (row?.state !== 'live') return row
         const session = parse(row)
-        if (changes === changesBefore) keep({ data: row.data, session, readAt })
+        keep({ data: row.data, session, readAt })
         return session
       }
     },
 
     forget(idHash: string): void {
-      changes += 1
+      for (const reader of readers) reader.changed ||= reader.idHash === idHash
       entries.delete(idHash)
     },
 
     forgetAll(): void {
-      changes += 1
+      for (const reader of readers) reader.changed = true
       entries.clear()
     },
   }

@@ -125,6 +125,8 @@ export function createSessions(
     await inTurns(sessions, async (session) => {
       if (await end(session, reason)) ended += 1
     })
+    // What someone else ended a moment ago counts, too.
+    await store.bus.settled()
     return ended
   }
 
@@ -171,7 +173,14 @@ export function createSessions(
         if (!mine) return undefined
         const newest = newer(grant, session.grant)
         const expiresAt = hardLimit(newest, now())
-        const kept = { ...session, returnUri: returnUri ?? session.returnUri, framed, frameAncestors, suffix, ...(query !== undefined && { query }) }
+        const kept = {
+          ...session,
+          returnUri: returnUri ?? session.returnUri,
+          framed,
+          frameAncestors,
+          suffix,
+          ...(query !== undefined && { query }),
+        }
         return { ...kept, grant: newest, openedAt: now(), expiresAt, deadline: deadlineOf(expiresAt) }
       })
       if (mine && renewed !== undefined) return renewed
@@ -258,12 +267,10 @@ export function createSessions(
 
     /** The live session or the remainder behind a cookie value; ends it when its time has come. */
     async find(idHash: string): Promise<Session | Remainder | undefined> {
-      const read = cache.reading()
-      const row = await store.sessions.get(idHash)
-      if (row === undefined) return undefined
-      if (row.state === 'ended') return JSON.parse(row.data) as Remainder
-      const session = read(row)
-      if (row.deadline > now()) return session
+      const session = await cache.read(idHash, () => store.sessions.get(idHash))
+      if (session === undefined) return undefined
+      if ('state' in session) return JSON.parse(session.data) as Remainder
+      if (session.deadline > now()) return session
       const reason = timeReason(session)
       await end(session, reason)
       return { reason, returnUri: session.returnUri, frameAncestors: session.frameAncestors }
@@ -297,6 +304,7 @@ export function createSessions(
       await inTurns(await store.sessions.ofShare(key), async (row) => {
         if (await settle(sessionOf(row), grantNow, 'replaced')) narrowed += 1
       })
+      await store.bus.settled()
       const { senderDomain, shareId } = key
       if (narrowed > 0) events.sessionsNarrowed({ senderDomain, shareId, sessions: narrowed })
     },

@@ -46,7 +46,7 @@ export function createRecords({ store, now }: { store: Store; now: Clock }) {
     },
 
     /** Removes the record and leaves a tombstone. Durable once resolved. */
-    revoke(key: ShareKey, applied: Applied, pairing: Pairing): Promise<RevokeShare> {
+    revoke(key: ShareKey, applied: Applied, pairing: Pick<Pairing, 'limits'>): Promise<RevokeShare> {
       return store.shares.revoke(key, applied, {
         now: now(),
         keepUntil: now() + TOMBSTONE_SECONDS,

@@ -25,6 +25,7 @@ export interface GatewaySettings {
   readonly server?: Record<string, unknown>
   readonly store?: string
   readonly sessions?: Record<string, unknown>
+  readonly audit?: Record<string, unknown>
   readonly ocmServers: readonly Record<string, unknown>[]
   readonly webapps: readonly Record<string, unknown>[]
 }

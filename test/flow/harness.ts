@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { WebSocket } from 'ws'
+import type { Resource } from '../../src/demo/resources.ts'
 import {
   type SendingServer,
   type ShareWish,
@@ -97,12 +98,17 @@ export interface SceneOptions extends Partial<Omit<GatewaySettings, 'webapps' | 
   /** Over those of the pairing with Alice’s cloud. */
   readonly pairing?: Record<string, unknown>
   readonly ocmServers?: GatewaySettings['ocmServers']
+  /** What Alice has to share; default: notes. */
+  readonly resources?: readonly Resource[]
+  /** Seconds that her access tokens live. */
+  readonly tokenSeconds?: number
 }
 
 /** Alice’s cloud, an app that records, and a gateway between them that serves it as `notes` at `/notes/`. */
 export async function startScene(options: SceneOptions = {}) {
-  const { webapps = {}, pairing, ocmServers = [], ...rest } = options
-  const [alice, app] = await Promise.all([startSendingServer(), startRecorder()])
+  const { webapps = {}, pairing, ocmServers = [], resources, tokenSeconds, ...rest } = options
+  const wished = { ...(resources && { resources }), ...(tokenSeconds && { tokenSeconds }) }
+  const [alice, app] = await Promise.all([startSendingServer(wished), startRecorder()])
   const notes = ({ origin }: Address) => ({
     name: 'notes',
     kind: 'generic',

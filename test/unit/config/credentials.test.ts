@@ -31,6 +31,37 @@ describe('introspection of a pairing', () => {
     ])
   })
 
+  it.each([
+    [
+      'sso.example.org',
+      'is "sso.example.org" (must be an https:// URL such as https://apps.example.org/, without user name, query or #)',
+    ],
+    [
+      'https://sso.example.org/?a',
+      'is "https://sso.example.org/?a" (must be an https:// URL such as https://apps.example.org/, without user name, query or #)',
+    ],
+    ['http://sso.example.org/realms/a', 'is http:// (must be https://, as sso.example.org is not this machine)'],
+    ['https://cloud.example.org', 'is what it is by default (leave it out)'],
+    ['https://CLOUD.example.org:443/', 'is what it is by default (leave it out)'],
+  ])('the issuer %s: %s', (issuer, expected) => {
+    const pairing = { domain: 'cloud.example.org', ...asked, introspection: { url, issuer } }
+    expect(problemsOf(minimal({ pairing }))).toEqual([`ocmServers[0].introspection.issuer: ${expected}`])
+  })
+
+  it('an issuer is of one pairing only, and not the name of another', () => {
+    const issuer = 'https://sso.example.org/realms/a'
+    const pairing = (domain: string, name: string) => ({ domain, ...asked, introspection: { url, issuer: name } })
+    const webapp = { ocmServers: ['a.example.org'] }
+    const both = [pairing('a.example.org', issuer), pairing('b.example.org', issuer)]
+    expect(problemsOf({ ...minimal({ webapp }), ocmServers: both })).toEqual([
+      'ocmServers[1].introspection.issuer: is that of ocmServers[0] too (a token of it could be either’s)',
+    ])
+    const other = [{ domain: 'a.example.org' }, pairing('b.example.org', 'https://a.example.org')]
+    expect(problemsOf({ ...minimal({ webapp }), ocmServers: other })).toEqual([
+      'ocmServers[1].introspection.issuer: is the name of ocmServers[0] (must be another server’s)',
+    ])
+  })
+
   it('is of one pairing for each webapp, because an opaque credential does not say whose it is', () => {
     const ocmServers = ['a.example.org', 'b.example.org'].map((domain) => ({ domain, ...asked }))
     expect(problemsOf({ ...minimal(), ocmServers })).toEqual([

@@ -10,7 +10,7 @@ function keysOf(schema: unknown): string[] {
 
 it('docs/configuration.md, or the page of a kind, names every key of the schema', () => {
   const schema: unknown = JSON.parse(readFileSync('config/schema.json', 'utf8'))
-  const pages = ['configuration', 'generic', 'jupyterhub']
+  const pages = ['configuration', 'generic', 'jupyterhub', 'wopi']
     .map((page) => readFileSync(`docs/${page}.md`, 'utf8'))
     .join('\n')
   const keys = [...new Set(keysOf(schema))]

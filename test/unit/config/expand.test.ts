@@ -78,7 +78,7 @@ describe('in a configuration', () => {
     })
     expect(problems).toEqual([
       'server.publicUrl: is not right with ${SECRET} filled in (must be an https:// URL such as https://apps.example.org/, without user name, query or #)',
-      'store: is not right with ${SECRET} filled in (must be sqlite:<file>, such as sqlite:./data/gateway.db, or memory:)',
+      'store: is not right with ${SECRET} filled in (must be sqlite:<file>, such as sqlite:./data/gateway.db, redis://host:6379/0, rediss://host:6379/0, redis+sentinel://host:26379,host:26379/master/0, or memory:)',
     ])
   })
 })

@@ -17,14 +17,25 @@ describe('a file that says only what it must', () => {
       listen: { host: '0.0.0.0', port: 8080 },
       adminListen: { host: '127.0.0.1', port: 9090 },
       integrationApi: '/ocm',
+      furtherSigningKeyFiles: [],
+      watchFiles: true,
+      drainDelay: 0,
+      drainTimeout: 10,
       insecureLoopback: false,
-      limits: { form: 65_536, json: 262_144, failuresPerMinute: 1200, requestTimeout: 30 },
+      limits: {
+        form: 65_536,
+        json: 262_144,
+        failuresPerMinute: 1200,
+        connectionsPerAddress: 2000,
+        requestTimeout: 30,
+      },
     })
     expect(signingKeyFile).toMatch(/\/data\/signing-key\.json$/)
     expect(trustedProxies.rules).toEqual([])
     expect(config).toEqual({
       store: { kind: 'sqlite', file: expect.stringMatching(/\/data\/gateway\.db$/) },
       sessions: { maxAge: 28_800, idleTimeout: 3600, boundTo: 'share', cookiePrefix: '__Secure-ocm' },
+      audit: { pseudonyms: false },
       ocmServers: [
         {
           domain: 'cloud.example.org',
@@ -194,8 +205,8 @@ describe('text that is no such document', () => {
     { text: 'a: {b: ${C}}', says: /^line 1, column \d+: is not valid YAML: nothing more may stand here \(put quotes / },
     { text: 'a: 1\n---\nb: 2', says: 'line 2, column 1: a second document begins (must be one document only)' },
     { text: 'a: *b', says: 'cannot be read: Unresolved alias (the anchor must be set before the alias): b' },
-    { text: '', says: 'is empty (must be a section with keys such as server, store, sessions)' },
-    { text: '- a', says: 'is a list (must be a section with keys such as server, store, sessions)' },
+    { text: '', says: 'is empty (must be a section with keys such as server, store, storePasswordFile)' },
+    { text: '- a', says: 'is a list (must be a section with keys such as server, store, storePasswordFile)' },
     { text: '['.repeat(20_000), says: /^(cannot be read|line 1)/ },
   ])('$text is refused with the reason', ({ text, says }) => {
     const problems = problemsOf(text)

@@ -174,7 +174,7 @@ describe('a value of its own', () => {
 
   it('of the wrong store is named with the right ones, its password left out', () => {
     expect(problemsOf(minimal({ store: 'mysql://gateway:pw@db/0' }))).toEqual([
-      'store: is "mysql://…@db/0" (must be sqlite:<file>, such as sqlite:./data/gateway.db, or memory:)',
+      'store: is "mysql://…@db/0" (must be sqlite:<file>, such as sqlite:./data/gateway.db, redis://host:6379/0, rediss://host:6379/0, redis+sentinel://host:26379,host:26379/master/0, or memory:)',
     ])
   })
 })
@@ -190,13 +190,13 @@ describe('an unknown key', () => {
 
   it('stays on one line, whatever it is called', () => {
     expect(problemsOf(minimal({ 'a\nb': 'x' }))).toEqual([
-      '["a\\nb"]: unknown key "a\\nb" (known here: server, store, sessions, ocmServers, webapps)',
+      '["a\\nb"]: unknown key "a\\nb" (known here: server, store, storePasswordFile, sessions, audit, ocmServers, webapps)',
     ])
   })
 
   it('named __proto__ is one too', () => {
     expect(problemsOf(JSON.parse('{"server":{"publicUrl":"https://a.example","__proto__":1}}'))).toContain(
-      'server.__proto__: unknown key `__proto__` (known here: publicUrl, listen, adminListen, trustedProxies, integrationApi, signingKeyFile, insecureLoopback, tls, limits)',
+      'server.__proto__: unknown key `__proto__` (known here: publicUrl, listen, adminListen, trustedProxies, integrationApi, signingKeyFile, furtherSigningKeyFiles, watchFiles, drainDelay, drainTimeout, insecureLoopback, tls, limits)',
     )
   })
 })
@@ -383,7 +383,7 @@ it('mistakes between settings show beside invalid ones', () => {
   expect(problemsOf({ ...document, unknown: [] })).toEqual([
     'ocmServers[0].modes: is "all" (must be a list)',
     'server.listen: is 1 (must be host:port such as 0.0.0.0:8080 or [::]:8080)',
-    'unknown: unknown key `unknown` (known here: server, store, sessions, ocmServers, webapps)',
+    'unknown: unknown key `unknown` (known here: server, store, storePasswordFile, sessions, audit, ocmServers, webapps)',
     'webapps[0].name: is empty (must be 1 to 40 lower-case letters, digits and inner hyphens such as notebooks)',
     'webapps[0].upstream: has the path /x/ where publicUrl has / (write http://board/, or use kind generic with stripPath: true)',
   ])

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { clientOf } from '../../../src/http/client.ts'
+import { clientOf, networkOf } from '../../../src/http/client.ts'
 import { serverConfig } from '../apps/generic/webapp.ts'
 import { requestOf } from './requests.ts'
 
@@ -36,5 +36,21 @@ describe('the client of a request', () => {
 
   it('trusts nobody by default', () => {
     expect(client('10.0.0.1', '198.51.100.1', []).address).toBe('10.0.0.1')
+  })
+})
+
+describe('what counts as one client', () => {
+  it.each([
+    ['an IPv4 address', '198.51.100.1', '198.51.100.1'],
+    ['a mapped one', '::ffff:198.51.100.1', '198.51.100.1'],
+    ['a network of IPv6, however it is written', '2001:0DB8:0:2:ffff:1:2:3', '2001:db8:0:2::/64'],
+    ['a shortened address', '2001:db8::9', '2001:db8:0:0::/64'],
+    ['an address that is shortened late', '2001:db8:1:2:3::', '2001:db8:1:2::/64'],
+    ['an address with a dotted end', '64:ff9b::198.51.100.1', '64:ff9b:0:0::/64'],
+    ['an address with a zone', 'fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['this machine', '::1', '0:0:0:0::/64'],
+    ['what is no address', '', ''],
+  ])('%s', (_what, address, network) => {
+    expect(networkOf(address)).toBe(network)
   })
 })

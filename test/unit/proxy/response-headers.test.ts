@@ -6,6 +6,7 @@ import { type ResponseRules, responseHeaders } from '../../../src/proxy/response
 const RECEIVER = 'https://bob.example'
 const SAME: ResponseRules = {
   policy: PLAIN_FORWARDING,
+  added: undefined,
   mount: { public: '/notes/', upstream: '/notes/' },
   base: '/notes/',
   upstreamOrigins: ['http://app:8000', 'http://apps.example.org'],

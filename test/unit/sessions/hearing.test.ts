@@ -15,7 +15,11 @@ async function setUp() {
   const memory = createMemoryStore({ now: clock.now })
   const { tell, subscribe } = createListeners()
   let hears = true
-  const store = { ...memory, bus: { hearing: () => hears, subscribe } }
+  const settled: (() => void)[] = []
+  const store = {
+    ...memory,
+    bus: { hearing: () => hears, settled: () => new Promise<void>((resolve) => settled.push(resolve)), subscribe },
+  }
   const live = createLiveConnections()
   const { events } = createToldEvents()
   const sessions = createSessions({ store, live, now: clock.now, events }, () => CONFIG)
@@ -36,6 +40,7 @@ async function setUp() {
   live.add(session.idHash, () => cut.push('reading'), ['read'])
   return {
     ...{ clock, sessions, session, cut, known: () => sessions.known(session.idHash) !== undefined },
+    settled,
     hearAgain: () => {
       hears = true
     },
@@ -109,4 +114,18 @@ describe('a process that hears nothing of what others do', () => {
     await sessions.sweep()
     expect(cut).toEqual(['all', 'reading'])
   })
+})
+
+it('the end of a share is told only when everyone has heard what another process ended a moment ago', async () => {
+  const { elsewhere, sessions, session, settled } = await setUp()
+  await elsewhere.end()
+  let told = false
+  const ending = sessions.endShare(session.grant, 'revoked').then((count) => {
+    told = true
+    return count
+  })
+  await expect.poll(() => settled.length).toBe(1)
+  expect(told).toBe(false)
+  settled[0]?.()
+  expect(await ending).toBe(0)
 })

@@ -20,7 +20,12 @@ const SESSION: Session = {
 function setUp(freshSeconds = 1) {
   const clock = createClock()
   const cache = createSessionCache(freshSeconds, clock.now)
-  return { clock, cache, read: (change: Partial<Session> = {}) => cache.reading()(rowOf({ ...SESSION, ...change })) }
+  const read = async (change: Partial<Session> = {}) => {
+    const session = await cache.read('a', async () => rowOf({ ...SESSION, ...change }))
+    if (session === undefined || 'state' in session) throw new Error('it lives')
+    return session
+  }
+  return { clock, cache, read }
 }
 
 describe('a session that was read', () => {
@@ -28,50 +33,73 @@ describe('a session that was read', () => {
     expect(sessionOf(rowOf(SESSION))).toEqual(SESSION)
   })
 
-  it('is known for as long as it is fresh', () => {
+  it('is known for as long as it is fresh', async () => {
     const { clock, cache, read } = setUp()
-    const session = read()
+    const session = await read()
     expect([cache.get('a'), cache.get('b')]).toEqual([session, undefined])
     clock.advance(1)
     expect(cache.get('a')).toBeUndefined()
   })
 
-  it('is never known when rows are not believed at all', () => {
+  it('is never known when rows are not believed at all', async () => {
     const { cache, read } = setUp(0)
-    read()
+    await read()
     expect(cache.get('a')).toBeUndefined()
   })
 
-  it('is not known past its deadline', () => {
+  it('is not known past its deadline', async () => {
     const { clock, cache, read } = setUp(60)
-    read({ deadline: START + 5 })
+    await read({ deadline: START + 5 })
     clock.advance(5)
     expect(cache.get('a')).toBeUndefined()
   })
 
-  it('is forgotten at once', () => {
+  it('is forgotten at once', async () => {
     const { cache, read } = setUp()
-    read()
+    await read()
     cache.forget('a')
     expect(cache.get('a')).toBeUndefined()
   })
 
-  it('is not kept when it changed while it was read', () => {
+  it.each(['forget', 'forgetAll'] as const)('is read again when it changed while it was read (%s)', async (forget) => {
     const { cache } = setUp()
-    const take = cache.reading()
-    cache.forget('a')
-    expect(take(rowOf(SESSION))).toEqual(SESSION)
+    const ended = {
+      state: 'ended',
+      idHash: 'a',
+      webapp: 'notes',
+      reason: 'revoked',
+      endedAt: START,
+      data: '{}',
+    } as const
+    const rows = [rowOf(SESSION), ended]
+    const read = await cache.read('a', async () => {
+      if (rows.length === 2) cache[forget]('a')
+      return rows.shift()
+    })
+    expect(read).toEqual(ended)
     expect(cache.get('a')).toBeUndefined()
+  })
+
+  it('is read once when another one changed meanwhile', async () => {
+    const { cache } = setUp()
+    let reads = 0
+    const get = async () => {
+      reads += 1
+      cache.forget('b')
+      return rowOf(SESSION)
+    }
+    expect(await cache.read('a', get)).toEqual(SESSION)
+    expect(reads).toBe(1)
   })
 
   it.each([1, 0])(
     'has the same grant object while its row says the same, but always its newest deadline (%i s)',
-    (freshSeconds) => {
+    async (freshSeconds) => {
       const { read } = setUp(freshSeconds)
       const [first, touched, narrowed] = [
-        read(),
-        read({ deadline: START + 900 }),
-        read({ grant: grantOf({ permissions: ['view'] }) }),
+        await read(),
+        await read({ deadline: START + 900 }),
+        await read({ grant: grantOf({ permissions: ['view'] }) }),
       ]
       expect(touched.grant).toBe(first.grant)
       expect(touched.deadline).toBe(START + 900)
