@@ -9,6 +9,7 @@ import { type LoadedConfig, loadConfig, type Problem } from './config/load.ts'
 import { createFileWatch } from './config/watch.ts'
 import { createLog } from './core/events.ts'
 import { systemClock } from './core/time.ts'
+import type { Tracing } from './core/tracing.ts'
 import { startGateway } from './gateway.ts'
 import { inWords, operate, operations } from './operate.ts'
 import { generateSigningKey } from './trust/signing-key.ts'
@@ -49,7 +50,8 @@ async function serve(file: string): Promise<number> {
     return 1
   }
   const log = createLog({ level: process.env.LOG_LEVEL ?? 'info' })
-  const gateway = await startGateway(loaded.config, { log })
+  const tracing = await startTracing()
+  const gateway = await startGateway(loaded.config, { log, tracing })
   const reload = () => {
     const next = watch.around((reads) => load(file, reads))
     const problems = 'problems' in next ? next.problems.map(line) : attempt(() => gateway.reload(next.config))
@@ -65,8 +67,21 @@ async function serve(file: string): Promise<number> {
   watching = false
   gateway.events.draining({ signal })
   await gateway.close()
+  await tracing?.close().catch((error: Error) => complain(`traces: ${error.message}`))
   gateway.events.stopped({})
   return 0
+}
+
+/** OpenTelemetry when its variables ask for it; else nothing of it is even loaded. */
+async function startTracing(): Promise<Tracing | undefined> {
+  const { OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT } =
+    process.env
+  const endpoint = OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? OTEL_EXPORTER_OTLP_ENDPOINT
+  const exporter = OTEL_TRACES_EXPORTER ?? (endpoint === undefined ? 'none' : 'otlp')
+  if (exporter === 'none' || OTEL_SDK_DISABLED === 'true') return undefined
+  if (exporter !== 'otlp') throw new Error(`OTEL_TRACES_EXPORTER is ${exporter} (must be otlp or none)`)
+  const { startOpenTelemetry } = await import('./admin/open-telemetry.ts')
+  return startOpenTelemetry(process.env)
 }
 
 function attempt(work: () => void): string[] {

@@ -13,6 +13,11 @@ const HOMES: Record<string, RegExp> = {
   helmet: /^(http|admin|demo)\//,
   'http-proxy-middleware': /^proxy\/websocket\.ts$/,
   undici: /^(core\/outbound|proxy\/forward|apps\/jupyterhub\/[\w-]+)\.ts$/,
+  '@opentelemetry/api': /^admin\/open-telemetry\.ts$/,
+  '@opentelemetry/core': /^admin\/open-telemetry\.ts$/,
+  '@opentelemetry/exporter-trace-otlp-proto': /^admin\/open-telemetry\.ts$/,
+  '@opentelemetry/resources': /^admin\/open-telemetry\.ts$/,
+  '@opentelemetry/sdk-trace': /^admin\/open-telemetry\.ts$/,
   pino: /^(core\/events|gateway)\.ts$/,
   'prom-client': /^admin\//,
   'structured-headers': /^trust\//,
@@ -54,6 +59,12 @@ it('sibling app kinds do not import each other', () => {
 it('each library is used only where it lives', () => {
   const wrong = imports.filter(({ file, to }) => Object.hasOwn(HOMES, to) && !HOMES[to]?.test(file))
   expect(wrong).toEqual([])
+})
+
+it('tracing is loaded when it is asked for, and not before', () => {
+  const loaders = sources.filter((file) => /open-telemetry\.ts'/.test(readFileSync(posix.join('src', file), 'utf8')))
+  expect(loaders).toEqual(['cli.ts'])
+  expect(readFileSync('src/cli.ts', 'utf8')).toContain("await import('./admin/open-telemetry.ts')")
 })
 
 it('only the command line reads the process', () => {

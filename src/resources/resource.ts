@@ -48,7 +48,7 @@ export interface Entry {
   readonly modified: number | undefined
 }
 
-export interface Reading {
+interface Reading {
   readonly size: number | undefined
   readonly etag: string | undefined
   readonly modified: number | undefined
@@ -56,7 +56,7 @@ export interface Reading {
   readonly body: AsyncIterable<Uint8Array>
 }
 
-export interface WriteOptions {
+interface WriteOptions {
   /** Bytes, when known: sent as `Content-Length`. */
   readonly size?: number | undefined
   /** A strong ETag, or `*`: written only while it is that. */

@@ -1,7 +1,7 @@
 import { html } from '../core/html.ts'
 import { type Exchange, type Outbound, OutboundError } from '../core/outbound.ts'
 import type { Secret } from '../core/secret.ts'
-import { readMultistatus } from './multistatus.ts'
+import { readEtag, readMultistatus } from './multistatus.ts'
 import { type Entry, ResourceError, type ResourceFailure, type SharedResource } from './resource.ts'
 
 const SILENCE_SECONDS = 60
@@ -110,7 +110,7 @@ export function createWebdav({ url, outbound, operatorNamed, token }: WebdavPart
       const size = Number(headers['content-length'] ?? Number.NaN)
       return {
         size: Number.isNaN(size) ? undefined : size,
-        etag: etagOf(headers),
+        etag: readEtag(headers.etag),
         modified: Number.isNaN(modified) ? undefined : modified,
         body: readable(body),
       }
@@ -126,7 +126,7 @@ export function createWebdav({ url, outbound, operatorNamed, token }: WebdavPart
         if: lockToken && `(<${lockToken}>)`,
       }
       const { headers: answered } = await done(target, { method: 'PUT', headers, body, signal }, 200, 201, 204)
-      return { etag: etagOf(answered) }
+      return { etag: readEtag(answered.etag) }
     },
 
     async makeFolder(target) {
@@ -165,11 +165,6 @@ export function createWebdav({ url, outbound, operatorNamed, token }: WebdavPart
 function defined(headers: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const entries = Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined)
   return Object.fromEntries(entries)
-}
-
-function etagOf(headers: Answer['headers']): string | undefined {
-  const { etag } = headers
-  return typeof etag === 'string' ? etag : undefined
 }
 
 async function entries({ body }: Answer, target: string): Promise<Entry[]> {
