@@ -224,14 +224,12 @@ async function replace(
   saving: Saving,
 ): Promise<Mirrored | undefined> {
   const { resource } = saving
-  const ifMatch = strongEtag(mirrored?.etag)
-  if (mirrored !== undefined && ifMatch === undefined) {
-    // Without a strong ETag there is no better protection than to look first.
-    const remote = await resource.stat(url)
-    if (remote === undefined || !isRemoteAsMirrored(remote, mirrored)) return undefined
-  }
+  // Without a strong ETag, and at servers that do not look at conditions, there is no better protection than to look first.
+  const remote = await resource.stat(url)
+  const isUnchanged = mirrored === undefined ? remote === undefined : remote && isRemoteAsMirrored(remote, mirrored)
+  if (!isUnchanged) return undefined
+  const condition = mirrored === undefined ? { onlyNew: true as const } : { ifMatch: strongEtag(mirrored.etag) }
   try {
-    const condition = mirrored === undefined ? { onlyNew: true as const } : { ifMatch }
     return await inItsFolder(local.path, url, saving, () => upload(local, url, condition, saving))
   } catch (error) {
     if (isFailure(error, 'changed')) return undefined

@@ -20,12 +20,13 @@ const AT = Date.UTC(2026, 10, 22, 14, 3) / 1000
 const COPY = 'a (conflict 2026-11-22 14-03).txt'
 
 /** A share of Alice’s, a server with its content, and the gateway’s memory of both. */
-async function createRig({ weak = false }: { weak?: boolean } = {}) {
+async function createRig({ weak = false, deaf = false }: { weak?: boolean; deaf?: boolean } = {}) {
   const tree: Tree = new Map<string, StoredFile | 'folder'>([['', 'folder']])
   const asked: string[] = []
   const app = express()
   app.use(express.raw({ type: () => true, limit: '64mb' }))
   app.use((req, _res, next) => {
+    if (deaf) for (const name of ['if-match', 'if-none-match']) delete req.headers[name]
     asked.push(`${req.method} ${decodeURIComponent(req.path).slice('/dav/share/'.length)}`)
     next()
   })
@@ -247,7 +248,7 @@ describe('saving', () => {
     rig.server.write('a.txt', 'changed')
     rig.set('a.txt', 'changed')
     await rig.saved('a.txt')
-    expect(rig.changesThere()).toEqual(['PUT a.txt'])
+    expect(rig.changesThere()).toEqual([])
     expect(rig.conflicts).toEqual([])
     rig.server.write('a.txt', 'changed again')
     await rig.saved('a.txt')
@@ -399,5 +400,22 @@ describe('where there are weak ETags only', () => {
     rig.server.write('a.txt', 'Bob’s')
     await rig.saved('a.txt')
     expect(rig.there()).toMatchObject({ 'a.txt': 'Alice’s', [COPY]: 'Bob’s' })
+  })
+})
+
+/** Go’s WebDAV library is such a server, and rclone and others are built on it. */
+describe('where If-Match and If-None-Match are not looked at', () => {
+  it('what the other side has changed or made is not written over', async () => {
+    const { set, bring, saved, there, server } = await createRig({ deaf: true })
+    set('a.txt', 'one')
+    await bring()
+    server.write('a.txt', 'by Bob')
+    server.write('new.txt', 'new, by Bob')
+    set('a.txt', 'by Alice')
+    set('new.txt', 'new, by Alice')
+    await saved('a.txt')
+    await saved('new.txt')
+    expect(there()).toMatchObject({ 'a.txt': 'by Alice', [COPY]: 'by Bob', 'new.txt': 'new, by Alice' })
+    expect(Object.values(there())).toContain('new, by Bob')
   })
 })
