@@ -32,7 +32,11 @@ describe.each(HUBS)('$hub', ({ hub: title, install, landing }) => {
     const share = await scene.share()
     const begun = performance.now()
     const bob = await scene.open(share)
-    report(`${title}: from the launch to the landing ${((performance.now() - begun) / 1000).toFixed(1)} s`)
+    const total = (performance.now() - begun) / 1000
+    const secondsOf = (event: string) => Number(scene.gateway.eventsNamed(event).at(-1)?.seconds)
+    const [start, content] = [secondsOf('app.started'), secondsOf('content.brought')]
+    const parts = { gateway: total - start, spawn: start - content, content }
+    report(`${title}: from the launch to the landing ${total.toFixed(2)} s: ${JSON.stringify(parts)}`)
     expect((await bob.request(bob.landing)).status).toBe(200)
     expect((await bob.request(`api/contents/${encodeURIComponent(NOTEBOOK)}`)).json()).toMatchObject({
       type: 'notebook',
