@@ -12,7 +12,8 @@ const farewells = new WeakMap<Duplex, () => void>()
 export function prepareFarewell(client: Duplex, app: Duplex): void {
   const frames = createFrames()
   const follow = (chunk: Buffer) => frames.follow(chunk)
-  app.on('data', follow)
+  // Not earlier: whoever listens makes data flow, and what came with the 101 would be gone before it has a way to go.
+  client.once('pipe', () => app.on('data', follow))
   farewells.set(client, () => {
     app.off('data', follow)
     app.unpipe(client)
