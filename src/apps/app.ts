@@ -144,8 +144,8 @@ interface RequestTarget {
 /** A request to a kind’s own host. */
 export interface HostCall extends RequestTarget {
   readonly requestId: string
-  /** From now on the end of that session cuts the connection. */
-  endWith(idHash: string): void
+  /** From now on the end of that session cuts the connection. @returns takes it back */
+  endWith(idHash: string): () => void
 }
 
 /**

@@ -70,7 +70,13 @@ export function createAuthenticate({
       else foreign = true
     }
     if (newest === undefined && foreign) throw notThisSession()
-    return { session: newest, ended, appCookies: rest }
+    if (newest === undefined || (candidates.length === 1 && app.owns === undefined))
+      return { session: newest, ended, appCookies: rest }
+    // While the rest was looked at, it may have ended, and whoever ended it cut only the connections that were there.
+    const now = sessions.known(newest.idHash) ?? (await sessions.find(newest.idHash))
+    return now !== undefined && 'grant' in now
+      ? { session: now, ended, appCookies: rest }
+      : { session: undefined, ended: now, appCookies: rest }
   }
 }
 

@@ -123,16 +123,15 @@ export function createProxying(
     )
   }
 
-  /** From now on the end of the session cuts this connection, whatever it is waiting for. */
+  /** From now on the end of the session cuts this connection, whatever it is waiting for. @returns takes it back */
   function endWith(
     { idHash, grant }: Pick<Session, 'idHash'> & Partial<Session>,
     connection: ServerResponse | Duplex,
-  ): void {
-    if (connection.closed) return
-    connection.once(
-      'close',
-      live.add(idHash, () => void connection.destroy(), grant?.permissions),
-    )
+  ): () => void {
+    if (connection.closed) return () => {}
+    const remove = live.add(idHash, () => void connection.destroy(), grant?.permissions)
+    connection.once('close', remove)
+    return remove
   }
 
   /** What goes over this connection from now on counts for the session. A short body may have come with the headers. */

@@ -21,8 +21,8 @@ export async function readMultistatus(xml: string, base: string): Promise<Entry[
   if (/<!DOCTYPE/i.test(xml)) throw new Error('a multistatus has no document type')
   const found: Entry[] = []
   for (const batch of batchesOf(xml)) {
-    if (found.length > 0) await setImmediate()
     found.push(...(await readBatch(batch, base)))
+    if (batch.length >= BATCH_CHARS) await setImmediate()
   }
   return found
 }

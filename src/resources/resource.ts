@@ -99,13 +99,24 @@ export interface SharedResource {
   unlock(url: string, lockToken: string): Promise<void>
 }
 
-/** The URL of something below a folder. Names are plain text, encoded here. */
+/**
+ * The URL of something below a folder. Names are plain text, encoded here.
+ *
+ * @throws {ResourceError} `refused` for names that lead elsewhere
+ */
 export function childUrl(folder: string, ...names: readonly string[]): string {
   const base = folder.endsWith('/') ? folder : `${folder}/`
-  return base + names.map(encodeURIComponent).join('/')
+  return base + names.map(segmentOf).join('/')
 }
 
-/** The URL of something in the same folder as `url`. */
+/** The URL of something in the same folder as `url`. @throws {ResourceError} as `childUrl` */
 export function siblingUrl(url: string, name: string): string {
-  return url.replace(/[^/]*\/?$/, '') + encodeURIComponent(name)
+  return url.replace(/[^/]*\/?$/, '') + segmentOf(name)
+}
+
+/** Dots stay dots when they are encoded: every reader of URLs takes them for steps. */
+function segmentOf(name: string): string {
+  if (['', '.', '..'].includes(name) || !name.isWellFormed())
+    throw new ResourceError('refused', 'a name that leads elsewhere, or to nothing')
+  return encodeURIComponent(name)
 }

@@ -75,10 +75,11 @@ export function createResources({
      */
     async of(grant: Grant): Promise<SharedResource> {
       const url = await locate(grant)
+      const { protocol, host } = new URL(url)
       return createWebdav({
         url,
         outbound,
-        operatorNamed: new URL(url).host === grant.senderDomain,
+        operatorNamed: protocol === 'https:' && host === grant.senderDomain,
         token: async () => (await tokens.get(grant))?.token,
       })
     },

@@ -101,7 +101,8 @@ export function createWebdav({ url, outbound, operatorNamed, token }: WebdavPart
     async list(target) {
       const folder = target.endsWith('/') ? target : `${target}/`
       const members = await propfind(folder, '1')
-      return members.filter((entry) => isMember(entry, folder))
+      const parent = plainPath(new URL(folder))
+      return members.filter((entry) => isMember(entry, parent))
     },
 
     async read(target, { signal } = {}) {
@@ -238,8 +239,8 @@ function safelyDecoded(segment: string): string {
   }
 }
 
-/** Directly below the folder: a server may not make us reach for anything else. */
-function isMember({ url }: Entry, folder: string): boolean {
-  const parent = url.replace(/[^/]*\/?$/, '')
-  return samePath(parent, folder) && !samePath(url, folder)
+/** Directly below the folder: a server may not make us reach for anything else. @param parent the folder’s plain path */
+function isMember({ url }: Entry, parent: string): boolean {
+  const path = plainPath(new URL(url))
+  return path.slice(0, path.lastIndexOf('/')) === parent
 }

@@ -49,19 +49,20 @@ export function createSessionCache(freshSeconds: number, now: Clock, hearing: ()
     },
 
     /**
-     * Reads a row, and again when the session changed meanwhile: the row may be from before, and whoever ended the session
-     * has already cut the connections that he found.
+     * Reads a row, and again when the session changed meanwhile, or may have: the row may be from before, and whoever ended
+     * the session has already cut the connections that he found.
      */
     async read(
       idHash: string,
       get: () => Promise<SessionRow | EndedSession | undefined>,
     ): Promise<Session | EndedSession | undefined> {
       for (;;) {
-        const readAt = hearing() ? now() : Number.NEGATIVE_INFINITY
+        const heard = hearing()
+        const readAt = heard ? now() : Number.NEGATIVE_INFINITY
         const reader: Reader = { idHash, changed: false }
         readers.add(reader)
         const row = await get().finally(() => readers.delete(reader))
-        if (reader.changed) continue
+        if (reader.changed || (!heard && hearing())) continue
         if (row?.state !== 'live') return row
         const session = parse(row)
         keep({ data: row.data, session, readAt })

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../core/time.ts'
-import type { Applied, PutShare, RevokeShare, ShareKey, Store } from '../store/store.ts'
+import type { Applied, PutShare, RevokeShare, ShareKey, ShareStore, Store } from '../store/store.ts'
 import type { Pairing } from '../trust/pairings.ts'
+import type { Grant } from './grant.ts'
+import { permits } from './permissions.ts'
 import type { Identified, Share } from './share.ts'
 
 /** A Share Record: what the back channel stored under (sender domain, share id). */
@@ -56,4 +58,18 @@ export function createRecords({ store, now }: { store: Store; now: Clock }) {
 
     count: (senderDomain: string): Promise<number> => store.shares.count(senderDomain),
   }
+}
+
+/**
+ * What a grant is worth now by its record, for work that goes on after its session: less, when the record was narrowed.
+ *
+ * @returns `undefined` when the share was revoked, or made anew
+ */
+export async function stillGranted(shares: ShareStore, grant: Grant): Promise<Grant | undefined> {
+  const row = await shares.get(grant)
+  if (row?.state === 'revoked') return undefined
+  if (grant.mode !== 'provisioned') return grant
+  if (row?.instance !== grant.instance) return undefined
+  const { webapp } = JSON.parse(row.data) as Share
+  return { ...grant, permissions: grant.permissions.filter((each) => permits(webapp.permissions, each)) }
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { installJupyterHub } from '../../src/demo/jupyterhub/install.ts'
 import { installDebianJupyterHub } from '../../src/demo/jupyterhub/install-debian.ts'
+import type { LogEvent } from '../flow/gateway-process.ts'
 import { launch, openWebSocket } from '../flow/harness.ts'
 import { keepSecret } from '../flow/leaks.ts'
 import { until } from '../flow/until.ts'
@@ -60,6 +61,25 @@ describe.each(HUBS)('$hub', ({ hub: title, install, landing }) => {
     expect(saved.status).toBe(200)
     const filesOf = () => scene.alice.filesOf(share.resource)
     await until('Alice’s cloud has it', () => filesOf()['']?.includes('Written by Bob'), SLOWLY)
+    await scene.alice.unshare(share.providerId, { notify: false })
+  })
+
+  it('does not bring a save back once the share was narrowed to reading', async () => {
+    const share = await scene.share()
+    const bob = await scene.open(share)
+    const before = scene.alice.filesOf(share.resource)['']
+    scene.alice.faults.webdav = { status: 503 }
+    const file = `api/contents/${encodeURIComponent(NOTEBOOK)}`
+    const saved = await bob.json(file, 'PUT', { type: 'file', format: 'text', content: '{"too": "late"}' })
+    expect(saved.status).toBe(200)
+    await scene.gateway.event('content.waiting')
+    const notification = scene.alice.notification(share)
+    const webapp = { ...notification.protocol.webapp, permissions: ['view', 'read'] }
+    await scene.alice.provision({ ...notification, protocol: { ...notification.protocol, webapp } })
+    delete scene.alice.faults.webdav
+    const narrowed = (event: LogEvent) => event.message === 'the share may no longer be changed'
+    await until('it is not saved', () => scene.gateway.eventsNamed('content.waiting').some(narrowed), SLOWLY)
+    expect(scene.alice.filesOf(share.resource)['']).toBe(before)
     await scene.alice.unshare(share.providerId, { notify: false })
   })
 

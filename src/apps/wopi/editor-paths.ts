@@ -11,7 +11,7 @@ const STATIC = [
 ]
 
 /** Pages that take a token, by the flavours that we know; others are found by discovery. */
-const PAGE = /^(?:browser|loleaflet)\/[^/]+\/(?:cool|loleaflet)\.html$|^hosting\/wopi\/[^/]+\/[^/]+$/
+const PAGE = /^(?:browser|loleaflet)\/(?:[^/]+\/)+(?:cool|loleaflet)\.html$|^hosting\/wopi\/[^/]+\/[^/]+$/
 
 /** For administrators, for other servers, or on behalf of somebody else: nobody’s business in a browser. */
 const BLOCKED = [
@@ -36,7 +36,7 @@ const NEEDED: readonly (readonly [RegExp, Permission])[] = [
 
 /** Whether it may be fetched without a session. @param path raw, relative to the base path */
 export function isStaticPath(path: string): boolean {
-  return STATIC.some((pattern) => pattern.test(path)) && !PAGE.test(path) && !isBlocked(path)
+  return STATIC.some((pattern) => pattern.test(path)) && !PAGE.test(folded(path)) && !isBlocked(path)
 }
 
 /** @param path raw, relative to the base path */

@@ -19,8 +19,8 @@ export interface KeptFile {
 /** What became of a body that was to be kept. */
 export type Spooled =
   | { readonly whole: true; readonly file: KeptFile }
-  /** It is too large to be kept; nothing was lost yet: `body` is all of it. */
-  | { readonly whole: false; readonly body: AsyncIterable<Uint8Array> }
+  /** It is too large to be kept; nothing was lost yet: `body` is all of it, until `discard`, which has to be called. */
+  | { readonly whole: false; readonly body: AsyncIterable<Uint8Array>; readonly discard: () => Promise<void> }
 
 export type KeptBytes = ReturnType<typeof createKeptBytes>
 
@@ -72,41 +72,58 @@ export function createKeptBytes({
     for (let index = 0; index * CHUNK_BYTES < size; index += 1) await notes.delete(CHUNKS, chunkName(id, index))
   }
 
-  /** What was stored, given back and removed, then what had not come yet. */
+  /** What is not deleted now expires. */
+  const discard = (id: string, size: number) => dropChunks(id, size).catch(() => {})
+
+  /** What was stored, then what had not come yet. */
   async function* replay(
     id: string,
     stored: number,
-    next: Buffer,
+    next: Buffer | undefined,
     rest: AsyncIterator<Buffer>,
   ): AsyncGenerator<Buffer> {
-    try {
-      yield* read({ id, size: stored })
-      yield next
-      for (let item = await rest.next(); !item.done; item = await rest.next()) yield item.value
-    } finally {
-      await dropChunks(id, stored)
-    }
+    yield* read({ id, size: stored })
+    if (next !== undefined) yield next
+    for (let item = await rest.next(); !item.done; item = await rest.next()) yield item.value
+  }
+
+  /** Several may have been stored at the same time: those that were kept first stay. */
+  async function isWithinLimit(grant: Grant, { id, keptAt }: KeptFile): Promise<boolean> {
+    const files = await list(grant)
+    const first = files.filter((file) => file.keptAt < keptAt || (file.keptAt === keptAt && file.id <= id))
+    return sizeOf(first) <= limits.size
   }
 
   return {
     list,
     read,
 
-    /** Stores a body. Durable once resolved; a body that fails midway leaves nothing that anybody sees. */
+    /** Stores a body. Durable once resolved; a body that fails midway leaves nothing. */
     async spool(grant: Grant, name: string, body: AsyncIterable<Uint8Array>): Promise<Spooled> {
       const id = randomBytes(16).toString('hex')
-      const taken = (await list(grant)).reduce((sum, { size }) => sum + size, 0)
+      const taken = sizeOf(await list(grant))
       const pieces = piecesOf(body)
       let size = 0
-      for (let item = await pieces.next(); !item.done; item = await pieces.next()) {
-        if (taken + size + item.value.length > limits.size)
-          return { whole: false, body: replay(id, size, item.value, pieces) }
-        await putChunk(id, size / CHUNK_BYTES, item.value)
-        size += item.value.length
+      const giveBack = (next?: Buffer): Spooled => ({
+        whole: false,
+        body: replay(id, size, next, pieces),
+        discard: () => discard(id, size),
+      })
+      try {
+        for (let item = await pieces.next(); !item.done; item = await pieces.next()) {
+          if (taken + size + item.value.length > limits.size) return giveBack(item.value)
+          await putChunk(id, size / CHUNK_BYTES, item.value)
+          size += item.value.length
+        }
+        const file = { id, name, size, keptAt: now(), until: expiresAt() }
+        await notes.put({ space: HEADS, id: ownerOf(grant) + id, data: JSON.stringify(file), expiresAt: file.until })
+        if (await isWithinLimit(grant, file)) return { whole: true, file }
+        await notes.delete(HEADS, ownerOf(grant) + id)
+        return giveBack()
+      } catch (error) {
+        await discard(id, size)
+        throw error
       }
-      const file = { id, name, size, keptAt: now(), until: expiresAt() }
-      await notes.put({ space: HEADS, id: ownerOf(grant) + id, data: JSON.stringify(file), expiresAt: file.until })
-      return { whole: true, file }
     },
 
     find: async (grant: Grant, id: string): Promise<KeptFile | undefined> => {
@@ -121,6 +138,10 @@ export function createKeptBytes({
       if (head !== undefined) await dropChunks(id, (JSON.parse(head.data) as KeptFile).size)
     },
   }
+}
+
+function sizeOf(files: readonly KeptFile[]): number {
+  return files.reduce((sum, { size }) => sum + size, 0)
 }
 
 /** A person’s own files of one share; ends so that no owner is the beginning of another. */

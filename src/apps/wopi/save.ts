@@ -75,7 +75,10 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
   async function keep(save: BegunSave, body: AsyncIterable<Uint8Array>, reason: string): Promise<boolean> {
     const { holder } = save
     const spooled = await kept.spool(holder.grant, holder.name, body)
-    if (!spooled.whole) return (await putBeside(save, spooled.body, undefined, reason)) !== undefined
+    if (!spooled.whole) {
+      const copy = await putBeside(save, spooled.body, undefined, reason).finally(spooled.discard)
+      return copy !== undefined
+    }
     await settle(save, spooled.file, reason)
     return true
   }
@@ -233,7 +236,7 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
         if (!wish.exit) return await saveStreamed(save, wish, save.body)
         const spooled = await kept.spool(holder.grant, holder.name, save.body)
         if (spooled.whole) return await saveSpooled(save, wish, spooled.file)
-        return await saveStreamed(save, wish, spooled.body)
+        return await saveStreamed(save, wish, spooled.body).finally(spooled.discard)
       } catch (error) {
         throw asWopiError(save.bodyFailure() ?? error)
       }

@@ -76,7 +76,8 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
   const getFile: Operation = async ({ req, res, holder }) => {
     const resource = await resources.of(holder.grant)
     const entry = await fileOf(holder, resource)
-    if ((entry.size ?? 0) > Math.min(maxFileSize, expectedMax(req))) return { status: 412 }
+    const limit = Math.min(maxFileSize, expectedMax(req))
+    if ((entry.size ?? 0) > limit) return { status: 412 }
     const reading = await resource.read(holder.url)
     // Some servers spell the ETag of a GET in another way than that of PROPFIND.
     const same = reading.etag === undefined || reading.etag === entry.etag
@@ -89,7 +90,7 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
       'cache-control': 'no-store',
       ...(reading.size !== undefined && { 'content-length': reading.size }),
     })
-    await pipeline(reading.body, res)
+    await pipeline(upTo(limit, reading.body), res)
     return undefined
   }
 
@@ -137,8 +138,7 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
     const token = tokenOf(req, call)
     await checkProof(req, token, new URL(hostUrl).origin + call.path + call.query)
     if (token === undefined) throw unauthorized('wopi_token_missing', 'The access token is missing.')
-    const holder = await tokens.holderOf(token.value, fileId)
-    call.endWith(holder.idHash)
+    const holder = await tokens.holderOf(token.value, fileId, (idHash) => call.endWith(idHash))
     const { name, run } = operationFor(req, contents)
     told.operation = name
     // An expired session ends its work, and begins none.
@@ -208,6 +208,16 @@ function lockOf({ headers }: IncomingMessage): LockOperation {
   const lock = checkLock(headerOf(headers, 'x-wopi-lock'))
   const old = headerOf(headers, 'x-wopi-oldlock')
   return old ? { type: 'relock', lock, old } : { type: 'lock', lock }
+}
+
+/** A sender may send more than it said; half a file is cut, so that it is never taken for a whole one. */
+async function* upTo(limit: number, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > limit) throw new ResourceError('refused', 'the file is larger than its sender said')
+    yield chunk
+  }
 }
 
 function expectedMax({ headers }: IncomingMessage): number {

@@ -19,14 +19,27 @@ const COOL_ENDPOINTS = new Set(['ws', 'clipboard', 'media', 'signature'])
  * @param query raw, `''` or starts with `?`
  */
 export function documentsNamed(path: string, query: string): NamedDocument {
-  const [root, segment = ''] = path.split('/')
-  const inCool = root?.toLowerCase() === 'cool' && segment !== '' && !COOL_ENDPOINTS.has(segment)
-  const key = /^(?:\d+\.\d+\.\d+[.-]\w+\/)?doc\/([^/]+)\//.exec(path)?.[1]
+  const segments = path.split('/').filter(Boolean)
+  const words = segments.map(wordOf)
+  const [root = ''] = words
+  const [, segment = ''] = segments
+  const inCool = root === 'cool' && segment !== '' && !COOL_ENDPOINTS.has(segment)
+  const at = VERSION.test(root) ? 1 : 0
+  const key = words[at] === 'doc' ? segments[at + 1] : undefined
+  // What is several segments to one reader, and one to another, names nothing that all agree about.
+  const unread = /[/\\]/.test(root) ? [''] : []
   return {
-    sources: [...querySources(query), ...(inCool ? [encodedSource(segment)] : [])],
+    sources: [...querySources(query), ...(inCool ? [encodedSource(segment)] : []), ...unread],
     key: key === undefined ? undefined : decoded(key),
-    mustName: /^cool\/(?:.*\/)?ws$/i.test(path),
+    mustName: root === 'cool' && words.at(-1) === 'ws',
   }
+}
+
+const VERSION = /^\d+\.\d+\.\d+[.-]\w+$/
+
+/** A segment as any reader may take it. */
+function wordOf(segment: string): string {
+  return decoded(segment).replace(/;.*/s, '').toLowerCase()
 }
 
 /** Whether everything that a URL names is this one document. */

@@ -4,8 +4,7 @@ import type { Clock } from '../../core/time.ts'
 import type { Session } from '../../sessions/session.ts'
 import { sessionOf } from '../../sessions/session-cache.ts'
 import type { Grant } from '../../shares/grant.ts'
-import { permits } from '../../shares/permissions.ts'
-import type { Share } from '../../shares/share.ts'
+import { stillGranted } from '../../shares/records.ts'
 import type { Store } from '../../store/store.ts'
 import type { Documents } from './documents.ts'
 import type { Reading } from './locks.ts'
@@ -30,7 +29,6 @@ interface TokenNote {
 /** What a token allows now. */
 export interface Holder extends Omit<TokenNote, 'idHash' | 'webapp'> {
   readonly tokenHash: string
-  readonly idHash: string
   /** `undefined`: it expired a moment ago, and only the end of the work is accepted. */
   readonly session: Session | undefined
 }
@@ -77,16 +75,9 @@ export function createWopiTokens({
     const endedAt = row?.state === 'live' ? row.deadline : row?.endedAt
     const expired = row?.state === 'live' || row?.reason === 'expired' || row?.reason === 'idle'
     if (!expired || endedAt === undefined || now() > endedAt + GRACE_SECONDS) throw ended()
-    return { session: undefined, grant: await stillGranted(grant) }
-  }
-
-  async function stillGranted(grant: Grant): Promise<Grant> {
-    const row = await store.shares.get(grant)
-    if (row?.state === 'revoked') throw ended()
-    if (grant.mode !== 'provisioned') return grant
-    if (row?.instance !== grant.instance) throw ended()
-    const shared = (JSON.parse(row.data) as Share).webapp.permissions
-    return { ...grant, permissions: grant.permissions.filter((each) => permits(shared, each)) }
+    const granted = await stillGranted(store.shares, grant)
+    if (granted === undefined) throw ended()
+    return { session: undefined, grant: granted }
   }
 
   return {
@@ -105,8 +96,11 @@ export function createWopiTokens({
       return token
     },
 
-    /** @throws {GatewayError} 401 `wopi_token_unknown`, `wopi_token_ended`; 404 `wopi_token_of_other_file` */
-    async holderOf(token: string, fileId: string): Promise<Holder> {
+    /**
+     * @param endWith called before the session is looked at, since its end may come meanwhile; taken back when it had ended
+     * @throws {GatewayError} 401 `wopi_token_unknown`, `wopi_token_ended`; 404 `wopi_token_of_other_file`
+     */
+    async holderOf(token: string, fileId: string, endWith: (idHash: string) => () => void): Promise<Holder> {
       const tokenHash = hashToken(token)
       const data = (await notes.get(SPACE, tokenHash))?.data
       const note = data === undefined ? undefined : (JSON.parse(data) as TokenNote)
@@ -114,7 +108,10 @@ export function createWopiTokens({
         throw unauthorized('wopi_token_unknown', 'The access token is not one of ours.')
       if (note.fileId !== fileId)
         throw new GatewayError(404, 'wopi_token_of_other_file', 'The access token is for another file.')
-      return { ...note, tokenHash, ...(await standing(note)) }
+      const takeBack = endWith(note.idHash)
+      const { session, grant } = await standing(note)
+      if (session === undefined) takeBack()
+      return { ...note, tokenHash, session, grant }
     },
 
     /** What was served; the bytes themselves count more than what was only told about them. */

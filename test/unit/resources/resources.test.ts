@@ -100,6 +100,14 @@ describe('where a share’s files are', () => {
     },
   )
 
+  it('an access token goes nowhere without TLS, also when the sender says so', async () => {
+    const { resources } = opened()
+    const grant = withWebdav('http://nextcloud1.docker/dav/')
+    await resources.keepToken(grant, new Secret('mine'))
+    const resource = await resources.of(grant)
+    await expect(resource.stat(resource.url)).rejects.toThrow('http://nextcloud1.docker is not https')
+  })
+
   it('asks the sender once in ten minutes, and says unreachable when it cannot be asked', async () => {
     let asked = 0
     let up = false

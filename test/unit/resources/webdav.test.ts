@@ -280,3 +280,8 @@ it('encodes names into URLs', () => {
   expect(siblingUrl('https://a.example/dav/x%20y', 'z 1')).toBe('https://a.example/dav/z%201')
   expect(siblingUrl('https://a.example/dav/folder/', 'z')).toBe('https://a.example/dav/z')
 })
+
+it.each(['..', '.', '', '\ud800'])('a name like %j leads nowhere', (name) => {
+  expect(() => childUrl('https://a.example/dav/share', 'folder', name)).toThrow(ResourceError)
+  expect(() => siblingUrl('https://a.example/dav/share', name)).toThrow(ResourceError)
+})

@@ -1,18 +1,20 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { type Outbound, OutboundError } from '../../../core/outbound.ts'
+import { joinPath, nameOf } from './paths.ts'
 
 const LIMITS = { operatorNamed: true, silenceSeconds: 120 }
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+const MAX_TEXT = 16 * 1024
 /** Bytes of a file that are sent with one request; a longer file takes several. */
 const CHUNK_BYTES = 1024 * 1024
 
 const model = z.object({
-  path: z.string(),
-  type: z.string(),
-  last_modified: z.string(),
-  created: z.string(),
-  size: z.number().nullish(),
+  path: z.string().max(MAX_TEXT),
+  type: z.string().max(MAX_TEXT),
+  last_modified: z.string().max(MAX_TEXT),
+  created: z.string().max(MAX_TEXT),
+  size: z.int().min(0).nullish(),
 })
 const folderModel = z.object({ content: z.array(model) })
 
@@ -107,12 +109,14 @@ export function createContents({
     /** @returns `undefined` when there is nothing, or something hidden */
     async stat(path: string): Promise<LocalEntry | undefined> {
       const found = await describe(model, path, 0)
-      return found && entryOf(found)
+      return found && { ...entryOf(found), path }
     },
 
     /** What is in a folder, but for hidden things; `undefined` when there is no such folder. */
     async list(path: string): Promise<LocalEntry[] | undefined> {
-      return (await describe(folderModel, path, 1))?.content.map(entryOf)
+      const entries = (await describe(folderModel, path, 1))?.content.map(entryOf)
+      // Whoever has the server under control does not decide which folder is meant.
+      return entries?.filter((entry) => entry.path === joinPath(path, nameOf(entry.path)))
     },
 
     /** Its parent must be there. No error when it exists. */

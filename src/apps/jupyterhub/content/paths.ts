@@ -1,6 +1,7 @@
 /** Paths of the contents API: relative to the home, decoded, `/` between the names; `''` is the home itself. */
 
 const MAX_NAME_BYTES = 255
+export const MAX_DEPTH = 50
 /** What the contents API takes for calls of its own at the end of a path. */
 const API_WORDS: ReadonlySet<string> = new Set(['checkpoints', 'trust'])
 
@@ -16,7 +17,8 @@ export function nameProblem(name: string): string | undefined {
 
 /** Whether a path can stand for the same thing on both sides. */
 export function canMirror(path: string): boolean {
-  return path !== '' && path.split('/').every((name) => nameProblem(name) === undefined)
+  const names = path.split('/')
+  return names.length <= MAX_DEPTH && names.every((name) => nameProblem(name) === undefined)
 }
 
 export function joinPath(folder: string, name: string): string {

@@ -1,7 +1,10 @@
 import { GatewayError } from '../../../core/errors.ts'
 import type { Events } from '../../../core/events.ts'
 import type { Clock } from '../../../core/time.ts'
+import { ResourceError } from '../../../resources/resource.ts'
 import type { Resources } from '../../../resources/resources.ts'
+import { permits } from '../../../shares/permissions.ts'
+import { stillGranted } from '../../../shares/records.ts'
 import type { Store } from '../../../store/store.ts'
 import { isAboutOne, wordsOf } from './content-errors.ts'
 import type { Contents } from './contents-client.ts'
@@ -91,6 +94,9 @@ export function createSaver({ webapp, store, notes, resources, now, events, cont
     let waiting: string | undefined
     let changes = 0
     try {
+      const granted = await stillGranted(store.shares, grant)
+      if (granted === undefined || !permits(granted.permissions, 'write'))
+        throw new ResourceError('forbidden', 'the share may no longer be changed')
       const resource = await resources.of(grant)
       // A server that we ask counts as used: while the other side takes nothing, it must not be kept from being idle.
       await resource.stat(root.url)

@@ -1,8 +1,6 @@
 import { childUrl, type Entry, type SharedResource } from '../../../resources/resource.ts'
 import type { LeftOut, Root } from './mirror-notes.ts'
-import { joinPath, nameProblem } from './paths.ts'
-
-const MAX_DEPTH = 50
+import { joinPath, MAX_DEPTH, nameProblem } from './paths.ts'
 
 interface WalkLimits {
   /** Of all files together, as the sender says their sizes. */
@@ -53,7 +51,9 @@ export async function walk(resource: SharedResource, order: Walk): Promise<Plan 
     const inner: { path: string; url: string }[] = []
     for (const { path: folder, url } of folders) {
       order.signal.throwIfAborted()
+      if (budget.isSpent()) break
       for (const entry of await resource.list(url)) {
+        if (budget.isSpent()) break
         const path = joinPath(folder, entry.name)
         if (!budget.take({ path, entry }) || !entry.isFolder) continue
         if (depth < MAX_DEPTH) inner.push({ path, url: entry.url })
@@ -91,6 +91,8 @@ function startPlan(root: Root, limits: WalkLimits) {
     plan,
     budget: {
       leaveOut,
+      /** So much cannot come that nobody reads more about it: a sender may list without end. */
+      isSpent: () => plan.leftOut.length >= limits.entries,
       spareBytes: () => limits.bytes - bytes,
       take(found: Found): boolean {
         const { path, entry } = found

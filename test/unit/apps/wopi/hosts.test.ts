@@ -101,6 +101,33 @@ describe.each([
   })
 })
 
+it('the end of a session cuts a call from before it is known that the session lives', async () => {
+  const hosts = await startHosts()
+  const { sessions } = hosts.store
+  const bound: string[][] = []
+  const get = sessions.get
+  sessions.get = (idHash) => {
+    bound.push([...hosts.bound])
+    return get(idHash)
+  }
+  await hosts.read(0)
+  expect(bound).toEqual([[hosts.session.idHash]])
+})
+
+it('the last save of a session that has just expired is not cut, though its session is over', async () => {
+  const hosts = await startHosts()
+  await hosts.read(0)
+  await hosts.lock(0, 'A')
+  const { instance = '', share, senderDomain, shareId } = hosts.session.grant
+  const row = { state: 'live', senderDomain, shareId, instance, created: 0, data: JSON.stringify(share) } as const
+  hosts.store.shares.get = async () => ({ ...row, expiresAt: undefined })
+  hosts.clock.advance(hosts.session.deadline - hosts.clock.now() + 1)
+  hosts.bound.clear()
+  await hosts.save(0, 'last words', 'A', exitSave)
+  expect(await hosts.app.describe?.(hosts.session)).toMatchObject({ kept: [{ size: 10 }] })
+  expect([...hosts.bound]).toEqual([])
+})
+
 describe('two gateways, one store: saves', () => {
   it.each([
     ['in memory', undefined],

@@ -43,6 +43,7 @@ describe('bytes that are kept', () => {
     const spooled = await kept.spool(bob, 'a.odt', inPieces(bytes, 70_001))
     if (spooled.whole) throw new Error('it fits')
     expect((await all(spooled.body)).equals(bytes)).toBe(true)
+    await spooled.discard()
     expect(await kept.list(bob)).toEqual([])
     expect(await store.notes.list('wopi kept bytes', '', 10)).toEqual([])
   })
@@ -62,14 +63,35 @@ describe('bytes that are kept', () => {
     expect(await kept.list(bob)).toEqual([])
   })
 
-  it('that end midway are nobody’s', async () => {
-    const { kept } = setUp()
+  it('that end midway are nobody’s, and leave nothing in the store', async () => {
+    const { kept, store } = setUp()
     async function* broken() {
       yield randomBytes(300 * KIB)
       throw new Error('the editor is gone')
     }
     await expect(kept.spool(bob, 'a.odt', broken())).rejects.toThrow('gone')
     expect(await kept.list(bob)).toEqual([])
+    expect(await store.notes.list('wopi kept bytes', '', 10)).toEqual([])
+  })
+
+  it('beyond the limit that nobody reads leave nothing in the store', async () => {
+    const { kept, store } = setUp({ size: 600 * KIB, time: 3600 })
+    const spooled = await kept.spool(bob, 'a.odt', inPieces(randomBytes(900 * KIB), 70_001))
+    if (spooled.whole) throw new Error('it fits')
+    await spooled.discard()
+    expect(await store.notes.list('wopi kept bytes', '', 10)).toEqual([])
+  })
+
+  it('of several saves at once are not more than the limit together', async () => {
+    const { kept } = setUp({ size: 300 * KIB, time: 3600 })
+    const spool = () => kept.spool(bob, 'a.odt', inPieces(randomBytes(200 * KIB), 5000))
+    const [one, other] = await Promise.all([spool(), spool()])
+    expect([one.whole, other.whole].toSorted()).toEqual([false, true])
+    const sizes = (await kept.list(bob)).map(({ size }) => size)
+    expect(sizes).toEqual([200 * KIB])
+    const late = [one, other].find(({ whole }) => !whole)
+    if (late === undefined || late.whole) throw new Error('both fit')
+    expect(await all(late.body)).toHaveLength(200 * KIB)
   })
 
   it('are unreadable in the store', async () => {

@@ -18,6 +18,8 @@ describe('without a session', () => {
 
   it.each([
     'browser/0a1b/cool.html',
+    'browser/0a1b/Cool.html',
+    'browser/0a1b/deeper/cool.html',
     'browser/dist/admin/admin.html',
     'browser/0a1b',
     'browser/%2e%2e/cool/adminws',
@@ -91,5 +93,17 @@ describe('the documents that a URL names', () => {
     ['another key', 'doc/another/c/', ''],
     ['a key that begins like it', 'doc/Jx2-_abcd/c/', ''],
     ['another behind a version', '9.0.0-1/doc/another/c/', ''],
+    ['another behind two slashes', `/cool/${encoded(OTHER)}/ws`, ''],
+    ['another behind two slashes further down', `cool//${encoded(OTHER)}/ws`, ''],
+    ['another behind an encoded letter', `%63ool/${encoded(OTHER)}/ws`, ''],
+    ['another behind a path parameter', `cool;x/${encoded(OTHER)}/ws`, ''],
+    ['another behind an encoded slash', `cool%2f${encoded(OTHER)}/ws`, ''],
+    ['another in the upper case', `COOL/${encoded(OTHER)}/ws`, ''],
+    ['none, and a slash at the end', 'cool/ws/', ''],
+    ['none, and an encoded letter', '%63ool/ws', ''],
+    ['none, and an encoded letter at the end', 'cool/%77s', ''],
+    ['another key behind an encoded letter', '%64oc/another/c/', ''],
+    ['another key behind two slashes', '/doc//another/c/', ''],
+    ['another key and nothing more', 'doc/another', ''],
   ])('are not: %s', (_what, path, query) => expect(named(path, query)).toBe(false))
 })

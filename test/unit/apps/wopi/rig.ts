@@ -72,6 +72,7 @@ export async function startHosts(
   await resourcesOf(store).keepToken(grant, new Secret('bearer'))
   const tools = { outbound, now: clock.now, events, sealer, publicUrl: 'http://gateway.localhost' }
 
+  const bound = new Set<string>()
   const hosts = await Promise.all(stores.map(hostOf))
   const app = hosts[0]?.app
   if (app === undefined) throw new Error('no host')
@@ -82,7 +83,11 @@ export async function startHosts(
     const made = wopi.create(webappAt(editor.url, written), own as unknown as AppTools)
     const url = await serve((req, res) => {
       const [path = '', query] = (req.url ?? '').split('?')
-      const call = { path, query: query === undefined ? '' : `?${query}`, requestId: 'r', endWith() {} }
+      const endWith = (idHash: string) => {
+        bound.add(idHash)
+        return () => void bound.delete(idHash)
+      }
+      const call = { path, query: query === undefined ? '' : `?${query}`, requestId: 'r', endWith }
       void made.host?.handle(req, res, call)
     })
     return { app: made, url }
@@ -126,6 +131,8 @@ export async function startHosts(
     clock,
     store,
     told,
+    /** The sessions whose end cuts a call. */
+    bound,
     session,
     app,
     newToken,
