@@ -315,7 +315,9 @@ export function createSessions(
      * @param judge what is granted now, or why it ends
      */
     async revise(judge: (session: Session) => Promise<Grant | EndReason>): Promise<void> {
-      await inTurns(await store.sessions.due(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), async (row) => {
+      await inTurns(await store.sessions.ids(), async (idHash) => {
+        const row = await store.sessions.get(idHash)
+        if (row?.state !== 'live') return
         const session = sessionOf(row)
         const judgement = await judge(session)
         if (typeof judgement === 'string') await end(session, judgement)

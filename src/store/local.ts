@@ -33,7 +33,7 @@ export function createListeners(): { tell: Tell; subscribe: Bus['subscribe'] } {
 /** A bus for a store that one process has to itself. */
 export function createLocalBus(): { bus: Bus; tell: Tell } {
   const { tell, subscribe } = createListeners()
-  return { bus: { hearing: () => true, subscribe }, tell }
+  return { bus: { hearing: () => true, settled: async () => {}, subscribe }, tell }
 }
 
 /**

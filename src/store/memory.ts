@@ -124,6 +124,7 @@ function createSessions(answer: Answer, now: Clock, tell: Tell): SessionStore {
           .toSorted((a, b) => a.deadline - b.deadline)
           .slice(0, limit),
       ),
+    ids: () => answer(() => where(() => true).map(({ idHash }) => idHash)),
     count: (webapp) => answer(() => where((row) => row.webapp === webapp).length),
     sweep: (time) => answer(() => forget(remainders, time)),
   }

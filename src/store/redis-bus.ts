@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createListeners } from './local.ts'
-import type { Client } from './redis-connection.ts'
+import type { Ask, Client } from './redis-connection.ts'
 import { busOf, PREFIX, REPLICAS } from './redis-scripts.ts'
 import type { Bus, BusMessage } from './store.ts'
 
@@ -31,13 +31,13 @@ export interface RedisBus {
  *
  * @throws {Error} when the first beat cannot be sent or the subscription cannot be made
  */
-export async function openRedisBus(client: Client, subscriber: Client, db: number): Promise<RedisBus> {
+export async function openRedisBus(client: Client, subscriber: Client, ask: Ask, db: number): Promise<RedisBus> {
   const self = randomBytes(8).toString('hex')
   const [channel, acknowledgements] = [busOf(db), (sender: string) => `${PREFIX}${db} heard ${sender}`]
   const { tell: deliver, subscribe } = createListeners()
   /** Of each message of ours whose acknowledgements are awaited: what to do with one. */
   const waiting = new Map<string, (replica: string) => void>()
-  /** Of each message of ours that did not come back yet: how our own listeners hear it, once. */
+  /** Of each message of ours that did not come back yet: what to do when it does. */
   const own = new Map<string, () => void>()
   let told = 0
   let heard: number | undefined
@@ -55,13 +55,16 @@ export async function openRedisBus(client: Client, subscriber: Client, db: numbe
   }
 
   function hear(text: string): void {
-    const [, number, sender = '', message = ''] = /^(\d+) (\w+) (.*)$/s.exec(text) ?? []
+    const [, number, sender = '', message = ''] = /^(\d+) (\w+) (\{.*\})$/s.exec(text) ?? []
+    const told = parsed(message)
+    // Somebody else has published that; nothing is known for certain until we have heard ourselves again.
+    if (told === undefined) return void lose()
     if (heard !== undefined && Number(number) !== heard + 1) lose()
     heard = Number(number)
-    const { beat, lease, id, ...rest } = JSON.parse(message)
+    const { beat, lease, id, ...rest } = told
     if (sender !== self) {
       if (id === undefined) return
-      deliver(rest)
+      if (rest.type !== undefined) deliver(rest)
       client.publish(acknowledgements(sender), `${id} ${self}`).catch(() => {})
     } else if (beat !== undefined) echo(beat, lease)
     else ownReturned(id)
@@ -111,6 +114,26 @@ export async function openRedisBus(client: Client, subscriber: Client, db: numbe
     })
   }
 
+  /** @param cameBack called when our own message has come back to us */
+  async function send(message: object, publish: Publish, heardBy: Set<string>, cameBack: (id: string) => void) {
+    told += 1
+    const id = String(told)
+    waiting.set(id, (replica) => void heardBy.add(replica))
+    own.set(id, () => cameBack(id))
+    try {
+      const replicas = await publish(self, JSON.stringify({ id, ...message }))
+      if (replicas === undefined) return !own.delete(id)
+      await acknowledged(replicas, heardBy, id)
+      return true
+    } catch (error) {
+      // Refused by Redis: it did not happen. Without an answer it may have.
+      if ((error as Error).name === 'ReplyError') own.delete(id)
+      throw error
+    } finally {
+      waiting.delete(id)
+    }
+  }
+
   const listen = () => subscriber.subscribe(channel, acknowledgements(self))
   const renew = () => {
     listeningSince = performance.now()
@@ -135,33 +158,42 @@ export async function openRedisBus(client: Client, subscriber: Client, db: numbe
   }, BEAT_MS)
 
   return {
-    bus: { hearing: () => whole && performance.now() < leaseEnds, subscribe },
+    bus: {
+      hearing: () => whole && performance.now() < leaseEnds,
+      subscribe,
+      // What was told before comes before this, also to us.
+      settled: () =>
+        ask(async () => {
+          const publish: Publish = async (sender, message) => (await client.beat(sender, message, '')) as string[]
+          await send({}, publish, new Set(), (id) => waiting.get(id)?.(self))
+        }),
+    },
 
     async tell(message, publish) {
-      told += 1
-      const id = String(told)
-      const heardBy = new Set<string>([self])
       let delivered = false
       const deliverOnce = () => {
         if (!delivered) deliver(message)
         delivered = true
       }
-      waiting.set(id, (replica) => void heardBy.add(replica))
-      own.set(id, deliverOnce)
-      try {
-        const replicas = await publish(self, JSON.stringify({ id, ...message }))
-        if (replicas === undefined) return !own.delete(id)
-        deliverOnce()
-        await acknowledged(replicas, heardBy, id)
-        return true
-      } finally {
-        waiting.delete(id)
+      const published: Publish = async (...args) => {
+        const replicas = await publish(...args)
+        if (replicas !== undefined) deliverOnce()
+        return replicas
       }
+      return await send(message, published, new Set([self]), deliverOnce)
     },
 
     async close() {
       clearInterval(timer)
       await client.zrem(REPLICAS, self).catch(() => {})
     },
+  }
+}
+
+function parsed(message: string) {
+  try {
+    return JSON.parse(message)
+  } catch {
+    return undefined
   }
 }

@@ -189,6 +189,12 @@ local prefix, now, limit = unpack(ARGV)
 return forget(KEYS[1], KEYS[2], prefix, now, limit)`,
     },
 
+    /**
+     * Reads as if they wrote: a server that must not write any more refuses them, since what it has may be out of date.
+     */
+    readShare: { numberOfKeys: 1, lua: `${GOES_ON}return redis.call('GET', KEYS[1])` },
+    readSession: { numberOfKeys: 1, lua: `${GOES_ON}return redis.call('HGETALL', KEYS[1])` },
+
     /** One beat of the bus; with a lease, this process may believe what it keeps until the lease ends. */
     beat: {
       numberOfKeys: 0,

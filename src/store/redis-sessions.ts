@@ -2,7 +2,7 @@ import type { Clock } from '../core/time.ts'
 import type { RedisBus } from './redis-bus.ts'
 import type { Ask, Client } from './redis-connection.ts'
 import { keyOf, ttlOf } from './redis-keys.ts'
-import type { Replicated } from './redis-replication.ts'
+import type { Reads, Replicated } from './redis-replication.ts'
 import { DUE, FORGOTTEN_SECONDS } from './redis-scripts.ts'
 import type { EndedSession, SessionRow, SessionStore, ShareKey } from './store.ts'
 
@@ -20,12 +20,12 @@ const byShare = ({ senderDomain, shareId }: ShareKey) => keyOf('sessions for', s
 export function createSessions(
   client: Client,
   ask: Ask,
-  { now, bus, replicated }: { now: Clock; bus: RedisBus; replicated: Replicated },
+  { now, bus, reads, replicated }: { now: Clock; bus: RedisBus; reads: Reads; replicated: Replicated },
 ): SessionStore {
   const remaining = (deadline: number) => ttlOf(deadline + FORGOTTEN_SECONDS, now())
 
   async function find(idHash: string): Promise<SessionRow | EndedSession | undefined> {
-    return read(idHash, await client.hgetall(keyOfSession(idHash)), now())
+    return read(idHash, await reads.session(keyOfSession(idHash)), now())
   }
 
   async function liveOf(ids: readonly string[]): Promise<SessionRow[]> {
@@ -93,6 +93,7 @@ export function createSessions(
         await client.zremrangebyscore(DUE, '-inf', String(now() - FORGOTTEN_SECONDS))
         return liveOf(await client.zrangebyscore(DUE, '-inf', time, 'LIMIT', 0, limit))
       }),
+    ids: () => ask(() => client.zrangebyscore(DUE, String(now() - FORGOTTEN_SECONDS), '+inf')),
     count: (webapp) => ask(() => client.zcount(byWebapp(webapp), String(now() - FORGOTTEN_SECONDS), '+inf')),
     // Redis forgets by itself.
     sweep: () => ask(async () => void (await client.ping())),

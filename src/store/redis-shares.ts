@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../core/time.ts'
 import type { Ask, Client } from './redis-connection.ts'
 import { keyOf, scoreOf, ttlOf } from './redis-keys.ts'
-import type { Replicated } from './redis-replication.ts'
+import type { Reads, Replicated } from './redis-replication.ts'
 import { type Decision, decidePut, decideRevoke, type ShareState } from './rules.ts'
 import type { ShareKey, ShareStore } from './store.ts'
 
@@ -25,13 +25,17 @@ const keyOfAll = (state: 'live' | 'revoked', senderDomain: string) => keyOf(`sha
  * A share is one text. What to make of it is decided here, by the rules of every store, and written only over the very text
  * that was decided upon.
  */
-export function createShares(client: Client, ask: Ask, now: Clock, replicated: Replicated): ShareStore {
+export function createShares(
+  client: Client,
+  ask: Ask,
+  { now, reads, replicated }: { now: Clock; reads: Reads; replicated: Replicated },
+): ShareStore {
   const count = (state: 'live' | 'revoked', senderDomain: string) =>
     client.zcount(keyOfAll(state, senderDomain), `(${now()}`, '+inf')
 
   async function read(key: ShareKey): Promise<Known> {
     const [written, live, revoked] = await Promise.all([
-      client.get(keyOfShare(key)),
+      reads.share(keyOfShare(key)),
       count('live', key.senderDomain),
       count('revoked', key.senderDomain),
     ])

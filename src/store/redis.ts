@@ -13,7 +13,7 @@ import {
 } from './redis-connection.ts'
 import { createRedisLock } from './redis-lock.ts'
 import { createNotes } from './redis-notes.ts'
-import { createReplicated, notReplicated } from './redis-replication.ts'
+import { createReplicated, guardedReads, notReplicated, plainReads } from './redis-replication.ts'
 import { createSessions } from './redis-sessions.ts'
 import { createShares } from './redis-shares.ts'
 import { createWorkloads } from './redis-workloads.ts'
@@ -51,12 +51,13 @@ async function open(client: Client, subscriber: Client, { address, now, warn }: 
   await connect(client)
   for (const warning of await inspectServer(client)) warn(warning)
   await connect(subscriber)
-  const bus = await openRedisBus(client, subscriber, db)
+  const bus = await openRedisBus(client, subscriber, asking, db)
   const disconnect = [client, subscriber].map(keepConnected)
+  const reads = master === undefined ? plainReads(client) : guardedReads(client)
   const replicated = master === undefined ? notReplicated : createReplicated(client)
   return {
-    shares: createShares(client, asking, now, replicated),
-    sessions: createSessions(client, asking, { now, bus, replicated }),
+    shares: createShares(client, asking, { now, reads, replicated }),
+    sessions: createSessions(client, asking, { now, bus, reads, replicated }),
     workloads: createWorkloads(client, asking),
     notes: createNotes(client, asking, now),
     bus: bus.bus,

@@ -211,6 +211,7 @@ function createSessions(database: Database, now: Clock, tell: Tell): SessionStor
   const due = database.prepare<{ now: number; limit: number }, SessionRow>(
     `SELECT ${SESSION} FROM sessions WHERE deadline <= :now ORDER BY deadline LIMIT :limit`,
   )
+  const ids = database.prepare<Record<string, never>, { idHash: string }>('SELECT idHash FROM sessions')
   const forget = database.prepare<{ now: number }>('DELETE FROM endedSessions WHERE keepUntil <= :now')
   const count = prepareCount(database)
 
@@ -244,6 +245,7 @@ function createSessions(database: Database, now: Clock, tell: Tell): SessionStor
       }),
     ofShare: (key) => answering(() => ofShare.all(key)),
     due: (time, limit) => answering(() => due.all({ now: time, limit })),
+    ids: () => answering(() => ids.all({}).map(({ idHash }) => idHash)),
     count: (webapp) => answering(() => count('sessions.webapp', webapp)),
     sweep: (time) => answering(() => void forget.run({ now: time })),
   }

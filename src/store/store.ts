@@ -111,6 +111,8 @@ export interface SessionStore {
   ofShare(key: ShareKey): Promise<SessionRow[]>
   /** Up to `limit` live sessions whose deadline has passed, oldest first. */
   due(now: number, limit: number): Promise<SessionRow[]>
+  /** Of every live session its `idHash`; for a look at all of them, not for the request path. */
+  ids(): Promise<string[]>
   /** Live sessions of one webapp. */
   count(webapp: string): Promise<number>
   /** Deletes ended sessions past their `keepUntil`. */
@@ -173,6 +175,11 @@ export type BusMessage =
 export interface Bus {
   /** Whether this process hears everything. While it does not, only the store knows what a session is. */
   hearing(): boolean
+  /**
+   * Resolves when every listener of every process has heard what was told before, by whomever, or knows that it hears
+   * nothing.
+   */
+  settled(): Promise<void>
   /** The listener must not throw. Returns the function that unsubscribes. */
   subscribe(listener: (message: BusMessage) => void): () => void
 }

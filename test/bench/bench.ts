@@ -2,8 +2,11 @@ import { writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { type Figure, figureOf, showFigure, showTable, spreadOf } from './figures.ts'
+import { measureFloods } from './flood.ts'
 import { measure, type Plan, type Sample } from './measure.ts'
 import { residentBytes, startWorker } from './processes.ts'
+import { measureReplicas } from './replicas.ts'
+import { measureScale } from './scale.ts'
 import { measureStreaming } from './streaming.ts'
 import { type Subject, type SubjectName, startSubjects } from './subjects.ts'
 import { WORKLOADS, type WorkloadName } from './workloads.ts'
@@ -23,12 +26,18 @@ const COMPARED: readonly SubjectName[] = ['gateway', 'configurable-http-proxy']
 
 const USAGE = `npm run bench -- [--quick] [--json FILE] [--check] [--profile DIR]
 npm run bench -- --streaming
+npm run bench -- --replicas [--quick]
+npm run bench -- --scale [--quick]
+npm run bench -- --flood [--quick]
 
 --quick         fewer, shorter samples
 --json FILE     writes the figures there too
 --check         exit 1 when the gateway costs more CPU time than configurable-http-proxy
 --profile DIR   writes a CPU profile of the gateway there (which slows it)
 --streaming     memory of the gateway under large and slow transfers
+--replicas      how fast a revocation reaches the other gateways on the same Redis
+--scale         what an operation costs with 1,000 and 100,000 shares in the store; SCALE=huge: with 1,000,000
+--flood         floods of bad launches: what is asked of the peers, memory, launches of others; exit 1 beyond the bounds
 `
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
@@ -139,6 +148,9 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
     streaming: { type: 'boolean', default: false },
+    replicas: { type: 'boolean', default: false },
+    scale: { type: 'boolean', default: false },
+    flood: { type: 'boolean', default: false },
     json: { type: 'string' },
     profile: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -146,4 +158,7 @@ const { values } = parseArgs({
 })
 if (values.help) say(USAGE)
 else if (values.streaming) await measureStreaming(say)
+else if (values.replicas) await measureReplicas(values, say)
+else if (values.scale) await measureScale(values, say)
+else if (values.flood) process.exitCode = (await measureFloods(values, say)) ? 0 : 1
 else process.exitCode = await benchmark(values)

@@ -63,7 +63,7 @@ const STARTS: Partial<Record<SubjectName, Start>> = {
 }
 
 /** What is deployed: without its types, since Node keeps the stripper in memory and pays for that in every collection. */
-async function build(): Promise<string> {
+export async function build(): Promise<string> {
   const folder = root('.cache/bench')
   await promisify(execFile)(root('node_modules/.bin/tsc'), ['-p', root('tsconfig.build.json'), '--outDir', folder])
   return join(folder, 'cli.js')

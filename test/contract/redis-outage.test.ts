@@ -164,6 +164,21 @@ describe('with Sentinel', () => {
     expect((await second.admin.role())[0]).toBe('master')
   })
 
+  it('a master that has lost its replicas is not asked what it knows: another one may be the master', async () => {
+    const [first, second] = [await started(), await started()]
+    await second.admin.replicaof('127.0.0.1', first.port)
+    const sentinel = await startSentinel(first.port)
+    onTestFinished(() => sentinel.stop())
+    const store = await opened(addressOf([sentinel.port], { master: 'main' }))
+    await store.shares.put(shareRow(), applied(START), ROOM)
+    await first.admin.config('SET', 'min-replicas-to-write', '2')
+    await expect(store.shares.get(KEY)).rejects.toMatchObject(UNAVAILABLE)
+    await expect(store.sessions.get('hash-1')).rejects.toMatchObject(UNAVAILABLE)
+    await first.admin.config('SET', 'min-replicas-to-write', '1')
+    await expect.poll(() => store.shares.get(KEY).catch(() => 'failed'), { timeout: 5000 }).toStrictEqual(shareRow())
+    expect(await store.sessions.get('hash-1')).toBeUndefined()
+  })
+
   it('no gateway starts while no Sentinel answers', async () => {
     const address = addressOf([1, 2], { master: 'main' })
     await expect(openRedisStore(address, { now: () => START, warn: () => {} })).rejects.toThrow(

@@ -185,12 +185,48 @@ describe('the bus in Redis', () => {
     await hearing(here, there)
   })
 
+  it('is settled only when every process has heard what another one told, or believes nothing any more', async () => {
+    const passage = await openPassage(redis.port)
+    onTestFinished(() => passage.close())
+    const [here, beside] = [await opened(), await opened()]
+    const there = await openRedisStore(
+      { ...redis.address(), hosts: [{ host: '127.0.0.1', port: passage.port }] },
+      QUIET,
+    )
+    onTestFinished(() => there.close())
+    await hearing(here, beside, there)
+    await here.sessions.open(SESSION, ROOM)
+    passage.block()
+    let told = false
+    const telling = here.sessions.end(ENDED, { keepUntil: START + 60 }).then(() => (told = true))
+    await expect.poll(async () => (await beside.sessions.get('hash-1'))?.state).toBe('ended')
+    expect(told).toBe(false)
+    await beside.bus.settled()
+    expect(there.bus.hearing()).toBe(false)
+    await telling
+    passage.unblock()
+    await hearing(there)
+    const startedAt = performance.now()
+    await beside.bus.settled()
+    expect(performance.now() - startedAt).toBeLessThan(500)
+  })
+
   it('says that messages may have been missed when their numbers have a gap', async () => {
     const store = await opened()
     await hearing(store)
     const heard = heardBy(store)
     await redis.admin.incrby('ocm:messages', 5)
     await expect.poll(() => heard).toEqual(['missed'])
+    await hearing(store)
+  })
+
+  it('survives what somebody else publishes on its channel, and believes nothing until it has heard itself again', async () => {
+    const store = await opened()
+    await hearing(store)
+    const heard = heardBy(store)
+    const junk = ['', 'hi', '1 x {broken', '7 someone {"id":', '1 x null', '9 y [1]']
+    for (const message of junk) await redis.admin.publish(`ocm:${redis.address().db} bus`, message)
+    await expect.poll(() => heard).toContain('missed')
     await hearing(store)
   })
 

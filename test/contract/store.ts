@@ -470,6 +470,14 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       expect(await due(30, 2)).toEqual(['hash-20', 'hash-30'])
     })
 
+    it('has the ids of all live sessions', async () => {
+      const { store } = await opened()
+      expect(await store.sessions.ids()).toEqual([])
+      for (const idHash of ['hash-1', 'hash-2', 'hash-3']) await store.sessions.open(sessionRow({ idHash }), ROOM)
+      await store.sessions.end(endedSession({ idHash: 'hash-2' }), REMAINDER)
+      expect((await store.sessions.ids()).toSorted()).toEqual(['hash-1', 'hash-3'])
+    })
+
     it('keeps what remains of a session until its time has passed, swept or not', async () => {
       const { store, now, advance } = await opened()
       await store.sessions.open(sessionRow(), ROOM)
@@ -727,6 +735,7 @@ export const OPERATIONS: { operation: string; run: (store: Store) => Promise<unk
   { operation: 'sessions.end', run: ({ sessions }) => sessions.end(endedSession(), REMAINDER) },
   { operation: 'sessions.ofShare', run: ({ sessions }) => sessions.ofShare(KEY) },
   { operation: 'sessions.due', run: ({ sessions }) => sessions.due(START, 1) },
+  { operation: 'sessions.ids', run: ({ sessions }) => sessions.ids() },
   { operation: 'sessions.count', run: ({ sessions }) => sessions.count('notebooks') },
   { operation: 'sessions.sweep', run: ({ sessions }) => sessions.sweep(START) },
   { operation: 'workloads.put', run: ({ workloads }) => workloads.put(workload()) },

@@ -80,6 +80,19 @@ describe('a session that was read', () => {
     expect(cache.get('a')).toBeUndefined()
   })
 
+  it('is read again when the read began before this process could hear of changes, and ended after', async () => {
+    let hears = false
+    const cache = createSessionCache(60, createClock().now, () => hears)
+    let reads = 0
+    const get = async () => {
+      reads += 1
+      hears = true
+      return rowOf(SESSION)
+    }
+    await cache.read('a', get)
+    expect([reads, cache.get('a')]).toEqual([2, SESSION])
+  })
+
   it('is read once when another one changed meanwhile', async () => {
     const { cache } = setUp()
     let reads = 0

@@ -1,0 +1,134 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { openPassage, RedisServer } from '../contract/redis-server.ts'
+import { until } from '../flow/until.ts'
+import type { Cluster } from './cluster.ts'
+import type { Random } from './random.ts'
+import type { Part } from './troubles.ts'
+
+/** Something that is broken on purpose, and made whole again before it resolves. */
+export interface Fault {
+  readonly name: string
+  readonly part: Part
+  run(): Promise<void>
+}
+
+type Passage = Awaited<ReturnType<typeof openPassage>>
+
+export function replicaFaults({ replicas }: Cluster, random: Random): Fault[] {
+  const some = () => random.of(replicas) as (typeof replicas)[number]
+  return [
+    {
+      name: 'a replica is killed',
+      part: 'replica',
+      async run() {
+        const replica = some()
+        await replica.kill()
+        await pause(random.between(100, 1500))
+        await replica.start()
+      },
+    },
+    {
+      name: 'a replica is restarted',
+      part: 'restart',
+      async run() {
+        const replica = some()
+        await replica.terminate()
+        await replica.start()
+      },
+    },
+  ]
+}
+
+export function redisFaults(redis: RedisServer, random: Random): Fault[] {
+  return [
+    {
+      name: 'Redis is killed',
+      part: 'store',
+      async run() {
+        await redis.kill()
+        await pause(random.between(0, 2000))
+        await redis.restart()
+      },
+    },
+    {
+      name: 'Redis is paused',
+      part: 'store',
+      async run() {
+        redis.pause()
+        await pause(random.between(100, 4000))
+        redis.resume()
+      },
+    },
+  ]
+}
+
+export function networkFaults(passages: readonly Passage[], random: Random): Fault[] {
+  const some = () => random.of(passages) as Passage
+  return [
+    {
+      name: 'a replica reaches Redis no more',
+      part: 'store',
+      async run() {
+        const passage = some()
+        passage.block()
+        await pause(random.between(100, 4000))
+        passage.unblock()
+      },
+    },
+    {
+      name: 'a replica loses its connections to Redis',
+      part: 'store',
+      run: async () => some().cut(),
+    },
+  ]
+}
+
+/** Of several that Sentinels watch. */
+export function failovers(servers: readonly RedisServer[], random: Random): Fault[] {
+  const roleOf = async ({ admin }: RedisServer) => (await admin.role())[0]
+  const replicasOf = async (master: RedisServer) => ((await master.admin.role())[2] as unknown[]).length
+  async function master(): Promise<RedisServer> {
+    for (const server of servers) if ((await roleOf(server)) === 'master') return server
+    throw new Error('there is no master')
+  }
+  /** And the other replicas follow it: until then, the old one would still be a master, of those. */
+  const anotherThan = (old: RedisServer) =>
+    until(
+      'another one is the master',
+      async () => {
+        for (const server of servers) {
+          if (server === old) continue
+          if ((await roleOf(server)) === 'master' && (await replicasOf(server)) === servers.length - 2) return server
+        }
+        return undefined
+      },
+      20,
+    )
+  const whole = (next: RedisServer) =>
+    until('all others follow it', async () => (await replicasOf(next)) === servers.length - 1, 40)
+  return [
+    {
+      name: 'the master is killed',
+      part: 'store',
+      async run() {
+        const old = await master()
+        await old.kill()
+        const next = await anotherThan(old)
+        await old.restart()
+        await whole(next)
+      },
+    },
+    {
+      name: 'the master is paused until another one takes its place',
+      part: 'store',
+      async run() {
+        const old = await master()
+        old.pause()
+        const next = await anotherThan(old)
+        await pause(random.between(0, 1500))
+        old.resume()
+        await whole(next)
+      },
+    },
+  ]
+}
