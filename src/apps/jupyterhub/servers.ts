@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Webapp } from '../../config/schema.ts'
 import { asGatewayError, gone } from '../../core/errors.ts'
 import type { Session } from '../../sessions/session.ts'
@@ -19,6 +20,8 @@ const LOCK_SECONDS = 600
 const READY_CACHE_SECONDS = 3
 /** A launch looks at the shared files again, unless that was done for another a moment ago. */
 const FRESH_SECONDS = 5
+/** For a look at the files again, before a page says how it goes. */
+const PATIENCE_SECONDS = 3
 /** Of the bar that people see, when files have to come after the start. */
 const START_SHARE = 0.4
 
@@ -187,6 +190,16 @@ export function createServers(
     return inUse ? undefined : record
   }
 
+  /** Waits for it no longer than people do without being told; who comes later sees how far it is. */
+  async function lookAgain(name: string, session: Session, look: (report: Report) => Promise<void>): Promise<void> {
+    const patience = session.openedAt + PATIENCE_SECONDS - now()
+    if (!content.isOurs || patience <= 0 || (await isFresh(name, session))) return
+    const record = await records.get(name)
+    if (record?.filledAt === undefined || !tokens.isValid(record) || !(await isRunning(name))) return
+    const waited = wait(patience * 1000, undefined, { ref: false })
+    await Promise.race([look(unwatched).catch(() => {}), waited])
+  }
+
   function tellFailure(name: string, error: unknown): void {
     const { reason, message, detail } = asGatewayError(error)
     events.appFailed({ webapp, name, reason, message, detail })
@@ -204,9 +217,13 @@ export function createServers(
       if (notice !== undefined) report({ percent: 100, message: 'Everything is ready.', notice })
     },
 
-    /** Whether the session can go to its server at once; that a server runs is remembered for a few seconds. */
+    /**
+     * Whether the session can go to its server at once; that a server runs is remembered for a few seconds. A launch into one
+     * that runs looks at the shared files again: mostly that is over while the launch waits.
+     */
     async isReady(session: Session): Promise<boolean> {
       const name = hubUserOf(session.grant)
+      await lookAgain(name, session, (report) => this.start(session, report))
       if (!(await isFresh(name, session)) || (await content.hasNotice(name))) return false
       if (content.isOurs) await content.wake(name)
       return true

@@ -66,6 +66,20 @@ describe('changes that cannot be saved', () => {
   })
 })
 
+describe('a later launch into a server that runs', () => {
+  it('looks at the files again and lands at once', async () => {
+    const rig = await createRig({ content: 'webdav' })
+    const session = sessionFor(rig.app)
+    await rig.app.prepare(session, () => {})
+    const landing = await rig.app.ready(session)
+    rig.clock.time += 600
+    rig.hub.calls.length = 0
+    const later = { ...session, openedAt: rig.clock.time }
+    expect(await rig.app.ready(later)).toBe(landing)
+    expect(landing).toBeDefined()
+  })
+})
+
 describe('a share that does not say where its files are', () => {
   it('opens with an empty home, and people are told once', async () => {
     const rig = await createRig({ content: 'webdav' })
