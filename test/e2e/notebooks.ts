@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -29,6 +29,7 @@ interface NotebookSceneOptions {
 export async function startNotebookScene(options: NotebookSceneOptions) {
   const { name, installation, report, resources = NOTEBOOKS, jupyterhub = {} } = options
   await using opened = new AsyncDisposableStack()
+  await mkdir(ARTIFACTS, { recursive: true })
   const folder = await mkdtemp(join(tmpdir(), `e2e-${name}-`))
   opened.defer(async () => {
     await copyFile(join(folder, 'hub.log'), join(ARTIFACTS, `${name}-hub.log`))
