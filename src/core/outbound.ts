@@ -173,11 +173,11 @@ export function createOutbound({
   async function exchange(url: string, sent: Exchange, { operatorNamed, silenceSeconds }: ExchangeLimits) {
     const silence = watchSilence(silenceSeconds)
     try {
-      const { origin, pathname, search } = new URL(url)
+      const target = new URL(url)
+      const { origin, pathname, search, host } = target
       const { method, headers, body } = sent
-      const { host } = new URL(url)
       const response = await asking(tracing, { name: `${method} ${host}`, 'server.address': host }, (traced) =>
-        agentFor(new URL(url), operatorNamed).request({
+        agentFor(target, operatorNamed).request({
           origin,
           path: pathname + search,
           method,

@@ -1,5 +1,4 @@
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener } from 'node:http'
 import { expect, it, onTestFinished } from 'vitest'
 import { createContents } from '../../src/apps/jupyterhub/content/contents-client.ts'
 import { createMirrorNotes } from '../../src/apps/jupyterhub/content/mirror-notes.ts'
@@ -10,16 +9,7 @@ import { Secret } from '../../src/core/secret.ts'
 import type { Entry, SharedResource } from '../../src/resources/resource.ts'
 import { createWebdav } from '../../src/resources/webdav.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
-
-async function serving(handler: RequestListener): Promise<string> {
-  const server = createServer(handler).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
+import { serving } from '../unit/serving.ts'
 
 /** A home whose server answers as the test says, and a share that is empty; what the share’s server was asked to change. */
 async function setUp(notebook: RequestListener) {

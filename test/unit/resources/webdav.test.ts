@@ -1,5 +1,3 @@
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createOutbound } from '../../../src/core/outbound.ts'
@@ -7,16 +5,7 @@ import { Secret } from '../../../src/core/secret.ts'
 import { makeFile, type Tree, webdav } from '../../../src/demo/webdav.ts'
 import { childUrl, ResourceError, siblingUrl } from '../../../src/resources/resource.ts'
 import { createWebdav } from '../../../src/resources/webdav.ts'
-
-async function serving(handler: RequestListener): Promise<string> {
-  const server = createServer(handler).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
+import { serving } from '../serving.ts'
 
 /** A resource below `/dav/my%20share` of a real WebDAV server. */
 async function sharing(entries: Record<string, string | 'folder'>, { canWrite = true } = {}) {
