@@ -18,9 +18,13 @@ export const UNICODE = 'données/größe 50% #1?.csv'
 export const DECOMPOSED = 'données/cafe\u0301.txt'
 
 export const FILES = Number(process.env.CONTENT_FILES ?? 150)
-export const FILE_BYTES = 100 * 1024
+export const FILE_BYTES = 2 * 1024 * 1024
 export const many = Object.fromEntries(
   Array.from({ length: FILES }, (_, nth) => [`part ${nth % 7}/file ${nth}.bin`, randomBytes(FILE_BYTES)]),
+)
+
+const some = Object.fromEntries(
+  Array.from({ length: 60 }, (_, nth) => [`part ${nth % 7}/file ${nth}.bin`, randomBytes(100 * 1024)]),
 )
 
 function folder(name: string, files: Record<string, string | Buffer>): Resource {
@@ -50,7 +54,7 @@ const RESOURCES: readonly Resource[] = [
     folder(name, three),
   ),
   folder('Many', many),
-  folder('Lab', { 'Analysis.ipynb': withCell, ...Object.fromEntries(Object.entries(many).slice(0, 60)) }),
+  folder('Lab', { 'Analysis.ipynb': withCell, ...some }),
   folder('Odd', {
     'empty.bin': '',
     '.hidden': 'h',

@@ -105,9 +105,9 @@ export async function startGatewayProcess(settings: SettingsAt) {
     async kill(): Promise<void> {
       await signal('SIGKILL')
     },
-    /** Starts again on the same folder, after `kill` or `terminate`. */
-    async start(): Promise<void> {
-      running = await serve(file)
+    /** Starts again on the same folder, after `kill` or `terminate`. @param clockOff how many seconds its clock is ahead */
+    async start({ clockOff = 0 } = {}): Promise<void> {
+      running = await serve(file, clockOff)
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
@@ -119,12 +119,16 @@ function documentOf({ origin, port }: Address, { server, store, ...rest }: Gatew
   return { server: { ...own, signingKeyFile, ...server }, store: store ?? 'sqlite:./gateway.db', ...rest }
 }
 
+/** As in a small container: what is no longer needed is collected soon, so that memory that grows is memory that is held. */
+const SMALL_HEAP = '--max-semi-space-size=4 --max-old-space-size=256'
+
 /** Spawns the command and waits for its `listening` line. */
-async function serve(file: string) {
-  const args = [join(ROOT, 'src/cli.ts'), 'serve', '--config', file]
+async function serve(file: string, clockOff = 0) {
+  const clock = clockOff === 0 ? [] : ['--import', join(ROOT, 'test/chaos/wrong-clock.ts')]
+  const args = [...clock, join(ROOT, 'src/cli.ts'), 'serve', '--config', file]
   const child = spawn(NODE, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LOG_LEVEL: 'trace', NODE_OPTIONS: '' },
+    env: { ...process.env, LOG_LEVEL: 'trace', NODE_OPTIONS: SMALL_HEAP, CLOCK_OFF_SECONDS: String(clockOff) },
   })
   const output = collect(child)
   const exited = once(child, 'close') as Promise<[code: number | null, signal: string | null]>
