@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { availableParallelism } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { inspect, parseArgs } from 'node:util'
 import { appKinds } from './apps/registry.ts'
@@ -6,14 +7,18 @@ import { checkFiles } from './check.ts'
 import { checkOnline } from './check-online.ts'
 import { configJsonSchema } from './config/json-schema.ts'
 import { type LoadedConfig, loadConfig, type Problem } from './config/load.ts'
+import { type ReadFile, readFromDisk } from './config/read.ts'
+import type { GatewayConfig } from './config/schema.ts'
 import { createFileWatch } from './config/watch.ts'
-import { createLog } from './core/events.ts'
+import { createLog, type Events } from './core/events.ts'
+import type { Port } from './core/line.ts'
 import { systemClock } from './core/time.ts'
 import type { Tracing } from './core/tracing.ts'
 import { startGateway } from './gateway.ts'
 import { inWords, operate, operations } from './operate.ts'
 import { generateSigningKey } from './trust/signing-key.ts'
 import { explain } from './why.ts'
+import type { Files } from './workers/worker.ts'
 
 const USAGE = `ocm-gateway serve --config FILE        run the gateway
 ocm-gateway check --config FILE        validate the configuration and the files it names;
@@ -34,11 +39,16 @@ const print = (text: string) => void process.stdout.write(`${text}\n`)
 const complain = (text: string) => void process.stderr.write(`${text}\n`)
 const line = ({ path, message }: Problem) => `${path}: ${message}`
 
-/** The configuration, or its problems; warnings go to standard error. */
-function load(file: string, reads?: (file: string) => void): LoadedConfig {
-  const loaded = loadConfig(file, { kinds: appKinds, env: process.env, ...(reads && { reads }) })
+/** The configuration and all that was read for it, or its problems; warnings go to standard error. */
+function load(file: string, reads: (file: string) => void = () => {}): LoadedConfig & { files: Files } {
+  const files: Record<string, string> = {}
+  const readFile = (path: string) => {
+    files[path] = readFromDisk(path)
+    return files[path]
+  }
+  const loaded = loadConfig(file, { kinds: appKinds, env: process.env, reads, readFile })
   if ('warnings' in loaded) for (const warning of loaded.warnings) complain(`warning: ${line(warning)}`)
-  return loaded
+  return { ...loaded, files }
 }
 
 async function serve(file: string): Promise<number> {
@@ -49,15 +59,18 @@ async function serve(file: string): Promise<number> {
     for (const problem of loaded.problems) complain(line(problem))
     return 1
   }
-  const log = createLog({ level: process.env.LOG_LEVEL ?? 'info' })
-  const tracing = await startTracing()
-  const gateway = await startGateway(loaded.config, { log, tracing })
-  const reload = () => {
+  const gateway = await start(file, loaded)
+  const reloadOnce = async () => {
     const next = watch.around((reads) => load(file, reads))
-    const problems = 'problems' in next ? next.problems.map(line) : attempt(() => gateway.reload(next.config))
+    const problems =
+      'problems' in next ? next.problems.map(line) : await attempt(() => gateway.reload(next.config, next.files))
     if (problems.length > 0) return gateway.events.configRefused({ file, problems })
     if ('config' in next) watching = next.config.server.watchFiles
     gateway.events.configReloaded({ file })
+  }
+  let reloading = Promise.resolve()
+  const reload = () => {
+    reloading = reloading.then(reloadOnce)
   }
   process.on('SIGHUP', reload)
   watching = loaded.config.server.watchFiles
@@ -67,9 +80,58 @@ async function serve(file: string): Promise<number> {
   watching = false
   gateway.events.draining({ signal })
   await gateway.close()
-  await tracing?.close().catch((error: Error) => complain(`traces: ${error.message}`))
   gateway.events.stopped({})
   return 0
+}
+
+interface Running {
+  readonly events: Events
+  reload(config: GatewayConfig, files: Files): Promise<void> | void
+  close(): Promise<void>
+}
+
+/** One process that serves, or one that has others serve. */
+async function start(file: string, { config, files }: { config: GatewayConfig; files: Files }): Promise<Running> {
+  const log = createLog({ level: process.env.LOG_LEVEL ?? 'info' })
+  const workers = config.server.workers === 'auto' ? availableParallelism() : config.server.workers
+  if (workers > 1) {
+    const { startPrimary } = await import('./workers/primary.ts')
+    return startPrimary(config, { log, workers, files, args: ['worker', '--config', file] })
+  }
+  const tracing = await startTracing()
+  const gateway = await startGateway(config, { log, tracing })
+  return {
+    ...gateway,
+    async close() {
+      await gateway.close()
+      await endTracing(tracing)
+    },
+  }
+}
+
+/** What `serve` starts several of; it does what that process says, and ends with it. */
+async function worker(file: string): Promise<number> {
+  if (process.send === undefined) return usage('worker is what serve starts by itself, as server.workers says')
+  // Signals of a terminal reach the whole group; what to do about them is the other process’s business.
+  for (const name of ['SIGHUP', 'SIGTERM', 'SIGINT'] as const) process.on(name, () => {})
+  const tracing = await startTracing()
+  const { runWorker } = await import('./workers/worker.ts')
+  const primary: Port = {
+    send: (message) => void process.send?.(message, undefined, undefined, () => {}),
+    receive: (listener) => void process.on('message', listener),
+  }
+  const log = createLog({ level: process.env.LOG_LEVEL ?? 'info' })
+  await runWorker({ primary, log, tracing, load: (readFile) => loaded(file, readFile) })
+  await endTracing(tracing)
+  process.disconnect()
+  return 0
+}
+
+/** @throws {Error} with all that is wrong */
+function loaded(file: string, readFile: ReadFile): GatewayConfig {
+  const found = loadConfig(file, { kinds: appKinds, env: process.env, readFile })
+  if ('problems' in found) throw new Error(found.problems.map(line).join('; '))
+  return found.config
 }
 
 /** OpenTelemetry when its variables ask for it; else nothing of it is even loaded. */
@@ -84,9 +146,13 @@ async function startTracing(): Promise<Tracing | undefined> {
   return startOpenTelemetry(process.env)
 }
 
-function attempt(work: () => void): string[] {
+async function endTracing(tracing: Tracing | undefined): Promise<void> {
+  await tracing?.close().catch((error: Error) => complain(`traces: ${error.message}`))
+}
+
+async function attempt(work: () => Promise<void> | void): Promise<string[]> {
   try {
-    work()
+    await work()
     return []
   } catch (error) {
     return [(error as Error).message]
@@ -179,8 +245,9 @@ async function main(args: readonly string[]): Promise<number> {
     case 'serve':
     case 'check':
     case 'why':
+    case 'worker':
       if (values.config === undefined) return usage(`${command} needs --config FILE`)
-      return { serve, check, why }[command](values.config, values)
+      return { serve, check, why, worker }[command](values.config, values)
     case 'keys generate':
       print(generateSigningKey().trimEnd())
       return 0

@@ -1,15 +1,16 @@
-import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
-import { createAdminApp } from './admin/admin-app.ts'
+import { type AdminParts, createAdminApp } from './admin/admin-app.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { serves } from './apps/matching.ts'
 import { createApps } from './apps/registry.ts'
+import { type ReadFile, readFromDisk } from './config/read.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import { unavailable } from './core/errors.ts'
 import { createEvents } from './core/events.ts'
+import type { Line } from './core/line.ts'
 import { createOutbound } from './core/outbound.ts'
 import { type Clock, systemClock } from './core/time.ts'
 import type { Tracing } from './core/tracing.ts'
@@ -21,7 +22,7 @@ import { createLaunch } from './http/launch.ts'
 import { createOwnApp } from './http/own-app.ts'
 import { createPlaces } from './http/places.ts'
 import { createProxying } from './http/proxying.ts'
-import { createRateLimits, takeIntrospection } from './http/rate-limits.ts'
+import { createRateLimits, createSharedRateLimits, takeIntrospection } from './http/rate-limits.ts'
 import {
   BODILESS_FAST,
   createListener,
@@ -32,6 +33,7 @@ import {
 } from './http/server.ts'
 import { createSessionRoutes } from './http/session-routes.ts'
 import { createResources } from './resources/resources.ts'
+import { createEndedByHand } from './sessions/ended-by-hand.ts'
 import { createLiveConnections } from './sessions/live-connections.ts'
 import type { EndReason, Session } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
@@ -57,23 +59,30 @@ interface Surroundings {
   readonly log: Logger
   readonly now: Clock
   readonly tracing?: Tracing | undefined
+  /** Keys and certificates; default: from disk. */
+  readonly readFile: ReadFile
+  /** Of a worker: the process that started it. */
+  readonly primary?: Line | undefined
 }
+
+type Given = Partial<Surroundings> & Pick<Surroundings, 'log'>
 
 type Foundations = Awaited<ReturnType<typeof layFoundations>>
 
 /** What outlives a reload of the configuration: the store, the sessions, the open connections, our key. */
 async function layFoundations(
   config: GatewayConfig,
-  { log, now, tracing }: Surroundings,
+  { log, now, tracing, readFile, primary }: Surroundings,
   settings: () => GatewayConfig,
 ) {
   const { signingKeyFile, furtherSigningKeyFiles, publicUrl } = config.server
-  const signingKey = await loadSigningKey(signingKeyFile, new URL(publicUrl).host, furtherSigningKeyFiles)
+  const signingKey = await loadSigningKey(signingKeyFile, new URL(publicUrl).host, furtherSigningKeyFiles, readFile)
   const pseudonym = createPseudonyms(signingKey.key)
   const events = createEvents(log, () => (settings().audit.pseudonyms ? pseudonym : undefined))
   if (signingKey.created) events.signingKeyCreated({ file: signingKeyFile, kid: signingKey.keyid })
   const opened = await openStore(config.store, {
     now,
+    primary,
     password: config.storePasswordFile,
     warn: (message) => events.storeWarning({ message }),
   })
@@ -92,7 +101,7 @@ async function layFoundations(
     sessions,
     traffic: createTraffic({ bus: store.bus, events, now }),
     now,
-    rateLimits: createRateLimits(now),
+    rateLimits: primary === undefined ? createRateLimits(now) : createSharedRateLimits(now, primary),
     records: createRecords({ store, now }),
   }
 }
@@ -176,18 +185,51 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   }
 }
 
+/** The whole house in one process: what serves, and the admin listener beside it. @throws {Error} as `startServing` */
+export async function startGateway(initial: GatewayConfig, given: Given) {
+  await using opened = new AsyncDisposableStack()
+  const serving = await startServing(initial, given)
+  opened.use(serving)
+  const admin = await startAdmin(initial, serving)
+  const { url, events } = serving
+  events.listening({ url, adminUrl: admin.url })
+  opened.move()
+  return {
+    ...serving,
+    adminUrl: admin.url,
+    async close(): Promise<void> {
+      await serving.close()
+      await admin.close()
+    },
+  }
+}
+
+/** @throws {Error} when the address cannot be had */
+export async function startAdmin({ server: { adminListen } }: GatewayConfig, parts: AdminParts) {
+  const admin = createListener(createAdminApp(parts))
+  const url = urlOf('http', await listen(admin, adminListen))
+  return { url, close: () => closeServer(admin) }
+}
+
+/** What takes effect at the next start only stays as it was at the start. */
+export function asStarted(next: GatewayConfig, { server, store, storePasswordFile }: GatewayConfig): GatewayConfig {
+  const { listen, signingKeyFile, furtherSigningKeyFiles } = server
+  const tls = server.tls && (next.server.tls ?? server.tls)
+  const lasting = { listen, signingKeyFile, furtherSigningKeyFiles, tls }
+  return { ...next, store, storePasswordFile, server: { ...next.server, ...lasting } }
+}
+
 /**
- * The whole house, built in order and listening: read this first.
+ * All that serves, built in order and listening: read this first.
  *
  * @throws {Error} when the store, the key or an address cannot be had; what was opened before is closed
  */
-export async function startGateway(
-  initial: GatewayConfig,
-  { log, now = systemClock, tracing }: Partial<Surroundings> & Pick<Surroundings, 'log'>,
-) {
+export async function startServing(initial: GatewayConfig, given: Given) {
   await using opened = new AsyncDisposableStack()
   let config = initial
-  const foundations = await layFoundations(config, { log, now, tracing }, () => config)
+  const surroundings: Surroundings = { now: systemClock, readFile: readFromDisk, ...given }
+  const { now, readFile, tracing } = surroundings
+  const foundations = await layFoundations(config, surroundings, () => config)
   const { events, store, live, sessions, traffic } = foundations
   opened.defer(() => store.close())
   opened.defer(() => traffic.tell(0))
@@ -200,7 +242,13 @@ export async function startGateway(
     if ((await foundations.records.find(grant)) === 'revoked') await rooms.resources.forget(grant)
     if (!(await sessions.isOpen(session))) await appOf(session.webapp)?.release(session)
   }
-  sessions.onEnd((session) => void release(session).catch((err) => events.unexpected({ where: 'release', err })))
+  const releaseSoon = (session: Session) =>
+    void release(session).catch((err) => events.unexpected({ where: 'release', err }))
+  sessions.onEnd(releaseSoon)
+  const endedByHand = createEndedByHand({ notes: store.notes, now })
+  const releaseEndedByHand = async () => {
+    for (const session of await endedByHand.take()) releaseSoon(session)
+  }
   const isClaimed = async ({ webapp, name, ...key }: Workload) =>
     (await sessions.ofShare(key)).some((session) => session.webapp === webapp && session.scope.includes(`/${name}/`))
 
@@ -216,7 +264,11 @@ export async function startGateway(
   }
   const revise = () => sessions.revise(judge).catch((err) => events.unexpected({ where: 'revise', err }))
 
-  opened.use(every(SWEEP_MS, () => sessions.sweep(), events))
+  const sweep = async () => {
+    await sessions.sweep()
+    await releaseEndedByHand()
+  }
+  opened.use(every(SWEEP_MS, sweep, events))
   opened.use(every(Math.min(30_000, config.sessions.idleTimeout * 250), () => sessions.keepAlive(), events))
   const houseKeeping = async () => {
     traffic.tell(TRAFFIC_SECONDS)
@@ -242,7 +294,7 @@ export async function startGateway(
   const { onRequest, onUpgrade } = createPublicHandlers(() => rooms.front, events, tracing)
   const { server: settings } = config
   const options = { ...BODILESS_FAST, ...headersWithin(settings.limits.requestTimeout) }
-  const server = createListener(onRequest, settings.tls && readTls(settings.tls), options)
+  const server = createListener(onRequest, settings.tls && readTls(settings.tls, readFile), options)
   const connectionRules = () => {
     const { limits, trustedProxies } = config.server
     return { perAddress: limits.connectionsPerAddress, trustedProxies }
@@ -250,22 +302,17 @@ export async function startGateway(
   limitConnections(server, connectionRules, events)
   server.on('upgrade', onUpgrade)
   const draining = createDraining(server)
-  const admin = createListener(createAdminApp({ checks, metrics }))
-  const at = await listen(server, settings.listen)
+  const url = urlOf(settings.tls ? 'https' : 'http', await listen(server, settings.listen))
   opened.defer(() => closeServer(server))
-  const adminAt = await listen(admin, settings.adminListen)
-  opened.defer(() => closeServer(admin))
-  const url = urlOf(settings.tls ? 'https' : 'http', at)
-  const adminUrl = urlOf('http', adminAt)
-  events.listening({ url, adminUrl })
   void revise()
   void houseKeeping().catch((err) => events.unexpected({ where: 'housekeeping', err }))
   const owned = opened.move()
 
   return {
     url,
-    adminUrl,
     events,
+    checks,
+    metrics,
     /**
      * Takes another configuration at once, as a whole. Store, key and addresses stay as they were.
      *
@@ -273,7 +320,7 @@ export async function startGateway(
      */
     reload(next: GatewayConfig): void {
       const before = rooms
-      const tls = next.server.tls && readTls(next.server.tls)
+      const tls = next.server.tls && readTls(next.server.tls, readFile)
       createSecureContext(tls)
       rooms = buildRooms(next, foundations)
       if (tls && 'setSecureContext' in server) server.setSecureContext(tls)
@@ -287,6 +334,8 @@ export async function startGateway(
       for (const idHash of live.sessions()) live.cut(idHash)
       await owned.disposeAsync()
     },
+    /** Closes everything at once. */
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
@@ -302,8 +351,8 @@ function every(milliseconds: number, work: () => Promise<void>, events: ReturnTy
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }
 
-function readTls({ certFile, keyFile }: { certFile: string; keyFile: string }) {
-  return { cert: readFileSync(certFile), key: readFileSync(keyFile) }
+function readTls({ certFile, keyFile }: { certFile: string; keyFile: string }, readFile: ReadFile) {
+  return { cert: Buffer.from(readFile(certFile)), key: Buffer.from(readFile(keyFile)) }
 }
 
 function urlOf(scheme: string, { host, port }: { host: string; port: number }): string {

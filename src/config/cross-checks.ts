@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { isLoopbackHost } from '../core/loopback.ts'
 import { canonicalAuthority, hostnameOf } from '../core/ocm-address.ts'
 import { type Finding, formatPath, isSection, nearest, valueAt } from './messages.ts'
-import { type Fields, type KindSchema, pairingSchema, serverSchema, webappFields } from './schema.ts'
+import { type Fields, type KindSchema, pairingSchema, serverSchema, storeUrl, webappFields } from './schema.ts'
 
 type Path = readonly PropertyKey[]
 type Report = (path: Path, message: string) => void
@@ -19,11 +19,12 @@ export function crossCheck(document: unknown, kinds: readonly KindSchema[], fiel
   const problem: Report = (path, message) => problems.push({ path, message })
   checkSchemes(sketch, problem)
   checkListeners(sketch, problem)
+  checkWorkers(sketch, problem)
   checkUnique(sketch, problem)
   checkReferences(sketch, problem)
   checkIntrospection(sketch, problem)
   checkIssuers(sketch, problem)
-  checkPlaces(sketch, problem)
+  checkPlaces(sketch, webappHosts(sketch, document, fields), problem)
   checkUpstreams(sketch, document, problem)
   checkOwners(sketch, kinds, problem)
   findSharedHosts(sketch, (path, message) => warnings.push({ path, message }))
@@ -44,7 +45,9 @@ function sketchSchema(fields: Fields, kinds: readonly KindSchema[]) {
       adminListen: ifRight(server.adminListen),
       integrationApi: ifRight(server.integrationApi),
       insecureLoopback: ifRight(server.insecureLoopback),
+      workers: ifRight(server.workers),
     }),
+    store: ifRight(storeUrl(fields)),
     ocmServers: list(
       section({
         domain: ifRight(pairing.domain),
@@ -151,6 +154,14 @@ function checkListeners({ server: { listen, adminListen } }: Sketch, problem: Re
   }
 }
 
+function checkWorkers({ server, store }: Sketch, problem: Report) {
+  if (store?.kind !== 'memory' || (server.workers ?? 1) === 1) return
+  problem(
+    ['server', 'workers'],
+    `is ${server.workers}, but no worker sees what memory: keeps in another (must be 1, or the store sqlite: or redis://)`,
+  )
+}
+
 function checkUnique({ ocmServers, webapps }: Sketch, problem: Report) {
   forRepeated(
     ocmServers.map(({ domain }) => domain),
@@ -193,7 +204,7 @@ interface Place {
   readonly host: string
   readonly path: string
   readonly what: string
-  readonly kind: 'own' | 'webapp' | 'alias'
+  readonly kind: 'own' | 'webapp' | 'host' | 'alias'
 }
 
 /** A place that a setting asks for, and which of the places that are taken it may share. */
@@ -204,10 +215,10 @@ interface Claim extends Place {
 
 const INTEGRATION_OPERATIONS = ['shares', 'revoke', 'close']
 
-/** Every path is answered by one thing only: the gateway's own endpoints, one webapp, or one launch alias. */
-function checkPlaces({ server, webapps }: Sketch, problem: Report) {
+/** Every path is answered by one thing only: the gateway's own endpoints, one webapp, its WOPI host, or one launch alias. */
+function checkPlaces({ server, webapps }: Sketch, hosts: readonly Claim[], problem: Report) {
   const taken = ownPlaces(server)
-  for (const claim of [...webapps.flatMap(webappClaim), ...webapps.flatMap(aliasClaims)]) {
+  for (const claim of [...webapps.flatMap(webappClaim), ...hosts, ...webapps.flatMap(aliasClaims)]) {
     const other = taken.find((place) => overlap(place, claim) && !claim.mayShare(place))
     if (other) problem(claim.at, `overlaps with ${other.what} (must be a path that nothing else answers)`)
     taken.push(claim)
@@ -231,6 +242,20 @@ function webappClaim({ publicUrl }: Sketch['webapps'][number], index: number): C
   // An app may have the whole host: our few endpoints are answered first.
   const mayShare = (taken: Place) => path === '/' && taken.kind === 'own'
   return [{ host, path, what: formatPath(at), kind: 'webapp', at, mayShare }]
+}
+
+/** Where a webapp is the WOPI host itself, unless that is below its own publicUrl, as it is by default. */
+function webappHosts({ webapps }: Sketch, document: unknown, fields: Fields): Claim[] {
+  return webapps.flatMap(({ kind }, index) => {
+    if (kind === undefined) return []
+    const at = ['webapps', index, kind, 'hostUrl']
+    const url = ifRight(fields.httpUrl).parse(valueAt(document, at))
+    if (url === undefined || valueAt(document, ['webapps', index, kind, 'mode']) === 'passthrough') return []
+    const { host, pathname } = new URL(url)
+    const own = formatPath(['webapps', index, 'publicUrl'])
+    const mayShare = (taken: Place) => taken.what === own
+    return [{ host, path: `${pathname}wopi/`, what: formatPath(at), kind: 'host', at, mayShare }]
+  })
 }
 
 function aliasClaims({ publicUrl, launchAliases }: Sketch['webapps'][number], index: number): Claim[] {

@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { crossCheck } from './cross-checks.ts'
 import { type Environment, expandVariables } from './expand.ts'
 import { asFindings, type Finding, formatPath, inWords, isSection, valueAt } from './messages.ts'
-import { readDocument, readSecret } from './read.ts'
+import { type ReadFile, readDocument, readFromDisk, readSecret } from './read.ts'
 import {
   createFields,
   type Fields,
@@ -28,6 +28,8 @@ interface LoadOptions {
   readonly env: Environment
   /** Told of every file that is read, or should have been there. */
   readonly reads?: (file: string) => void
+  /** Default: from disk. */
+  readonly readFile?: ReadFile
 }
 
 /**
@@ -35,15 +37,18 @@ interface LoadOptions {
  *
  * Does NOT try anything beyond the files: neither the store, nor the apps, nor the OCM servers are asked.
  */
-export function loadConfig(file: string, { kinds, env, reads = () => {} }: LoadOptions): LoadedConfig {
+export function loadConfig(
+  file: string,
+  { kinds, env, reads = () => {}, readFile = readFromDisk }: LoadOptions,
+): LoadedConfig {
   reads(resolve(file))
-  const { document, findings } = readDocument(file)
+  const { document, findings } = readDocument(file, readFile)
   if (document === undefined) return { problems: asProblems(findings) }
 
   const expanded = expandVariables(document, env)
   const readNamed = (path: string) => {
     reads(path)
-    return readSecret(path)
+    return readSecret(path, readFile)
   }
   const sources = { baseDir: dirname(resolve(file)), readSecret: readNamed }
   const fields = createFields(sources)

@@ -3,14 +3,19 @@ import { LineCounter, parseDocument, type YAMLError, type YAMLWarning } from 'ya
 import { Secret } from '../core/secret.ts'
 import type { Finding } from './messages.ts'
 
+/** The text of a file. @throws {NodeJS.ErrnoException} when it cannot be had */
+export type ReadFile = (path: string) => string
+
+export const readFromDisk: ReadFile = (path) => readFileSync(path, 'utf8')
+
 /**
  * A text file as a whole.
  *
  * @throws an error whose message tells the operator what to do about it, and contains the path but no content
  */
-function readText(path: string): string {
+function readText(path: string, readFile: ReadFile): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readFile(path)
   } catch (error) {
     const { code = 'unreadable' } = error as NodeJS.ErrnoException
     throw new Error(FILE_ERRORS[code]?.(path) ?? `${path} (${code})`)
@@ -29,16 +34,16 @@ const FILE_ERRORS: Record<string, (path: string) => string> = {
  *
  * @throws as `readText`, and when there is nothing in it
  */
-export function readSecret(path: string): Secret {
-  const value = readText(path).replace(/\r?\n$/, '')
+export function readSecret(path: string, readFile: ReadFile): Secret {
+  const value = readText(path, readFile).replace(/\r?\n$/, '')
   if (value === '') throw new Error(`${path} is empty (must hold the secret)`)
   return new Secret(value)
 }
 
 /** The YAML document in a file; none when so much is wrong with it that looking further would only mislead. */
-export function readDocument(file: string): { document?: unknown; findings: Finding[] } {
+export function readDocument(file: string, readFile: ReadFile): { document?: unknown; findings: Finding[] } {
   try {
-    return parseYaml(readText(file))
+    return parseYaml(readText(file, readFile))
   } catch (error) {
     return { findings: [{ path: [], message: `cannot be read: ${(error as Error).message}` }] }
   }

@@ -177,6 +177,8 @@ const cookiePrefix = text('1 to 40 letters, digits, _ or -', /^[A-Za-z0-9_-]{1,4
 const someTime = (fields: Fields) =>
   fields.duration.refine((seconds) => seconds > 0, { error: 'must be longer than 0s' })
 
+const MAX_WORKERS = 64
+
 /** The whole `server` section. */
 export function serverSchema(fields: Fields) {
   return z.strictObject({
@@ -211,6 +213,12 @@ export function serverSchema(fields: Fields) {
       .prefault('0s')
       .describe('On SIGTERM: how long to be not ready, and go on, before nobody new is let in'),
     drainTimeout: fields.duration.prefault('10s').describe('On SIGTERM, after drainDelay: time for requests under way'),
+    workers: z
+      .union([z.int().min(1).max(MAX_WORKERS), z.literal('auto')], {
+        error: `must be from 1 to ${MAX_WORKERS}, or auto`,
+      })
+      .default(1)
+      .describe('Processes that serve; auto: one for each CPU. They share a store in SQLite or Redis'),
     insecureLoopback: z
       .boolean()
       .default(false)
@@ -385,7 +393,7 @@ function sessionsSchema(fields: Fields) {
 
 const REDIS_URL = 'redis://host:6379/0, rediss://host:6379/0, redis+sentinel://host:26379,host:26379/master/0'
 
-const storeUrl = (fields: Fields) =>
+export const storeUrl = (fields: Fields) =>
   text(
     `sqlite:<file>, such as sqlite:./data/gateway.db, ${REDIS_URL}, or memory:`,
     /^(sqlite:.+|memory:|redis(s|\+sentinel)?:\/\/.+)$/,

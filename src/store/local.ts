@@ -2,9 +2,9 @@ import { unavailable } from '../core/errors.ts'
 import type { Bus, BusMessage, Store } from './store.ts'
 
 /** Runs one store operation; whatever it throws means that the store cannot answer. */
-export async function answering<T>(operation: () => T): Promise<T> {
+export async function answering<T>(operation: () => T | Promise<T>): Promise<T> {
   try {
-    return operation()
+    return await operation()
   } catch (cause) {
     throw unavailable('store_unavailable', 'The gateway’s store does not answer; please try again shortly.', { cause })
   }

@@ -9,6 +9,10 @@ const BUSY_TIMEOUT_MS = 1000
 
 const SQLITE_BUSY = 5
 
+/** How often operators’ commands have written, where workers find it. */
+const OPERATED = `SELECT data FROM notes WHERE space = 'store' AND id = 'operated'`
+const OPERATE = `INSERT INTO notes VALUES ('store', 'operated', '1', NULL) ON CONFLICT DO UPDATE SET data = data + 1`
+
 /** A prepared statement; its `:names` are fields of `Params`, whose other fields it ignores. */
 interface Statement<Params extends object, Row extends object> {
   get(params: Params): Row | undefined
@@ -22,7 +26,7 @@ export interface Database {
   prepare<Params extends object, Row extends object = never>(sql: string): Statement<Params, Row>
   /** All of `work` or nothing; on disk when it returns. */
   transaction<T>(work: () => T): T
-  /** A number that is another one when another process has written since. */
+  /** A number that is another one when somebody has written since of whom our bus does not tell. */
   version(): number
   /** Writes without waiting for the disk: survives `kill -9`, but a power cut may undo it. */
   hurried<T>(work: () => T): T
@@ -44,6 +48,51 @@ export function openDatabase(file: string): Database {
 }
 
 /**
+ * Keeps a database for this process and its workers, and brings its schema up to date. While one of the workers lives, the
+ * file stays taken, also when this process is gone.
+ *
+ * @throws {GatewayError} `store_unavailable`, as `openDatabase`
+ */
+export function holdDatabase(file: string): Disposable {
+  try {
+    using opening = new DisposableStack()
+    const lock = opening.use(claimFolder(file))
+    openAndMigrate(file).close()
+    // From now on workers may join. Whoever comes in between the two has the file, and we are told so.
+    lock.exec('COMMIT; BEGIN IMMEDIATE')
+    return opening.move()
+  } catch (cause) {
+    const message = `The database ${file} cannot be opened: ${(cause as Error).message}`
+    throw unavailable('store_unavailable', message, { cause })
+  }
+}
+
+/**
+ * Opens the database that the process that started this one keeps, one worker among others. They tell each other what they
+ * write; `version` counts what operators’ commands wrote.
+ *
+ * @throws {GatewayError} `store_unavailable`: it is not kept, or not accessible
+ */
+export function openAmongWorkers(file: string): Database {
+  try {
+    using opening = new DisposableStack()
+    const share = opening.use(new DatabaseSync(`${file}.lock`, { timeout: BUSY_TIMEOUT_MS }))
+    share.exec('BEGIN; SELECT count(*) FROM sqlite_schema')
+    const database = opening.use(openExisting(file))
+    const operated = prepare<object, { data: string }>(database, OPERATED)
+    const owned = opening.move()
+    return {
+      ...databaseOver(database),
+      version: () => Number(operated.get({})?.data ?? 0),
+      close: () => owned.dispose(),
+    }
+  } catch (cause) {
+    const message = `The database ${file} cannot be opened: ${(cause as Error).message}`
+    throw unavailable('store_unavailable', message, { cause })
+  }
+}
+
+/**
  * Opens an existing database beside the process that uses it; whatever would write throws.
  *
  * @throws {GatewayError} `store_unavailable`: there is none, or it is not accessible
@@ -58,19 +107,21 @@ export function openForReading(file: string): Database {
 }
 
 /**
- * Opens an existing database to read and write beside the process that uses it, which finds out by `version`.
+ * Opens an existing database to read and write beside the processes that use it, which find out by `version`: workers only
+ * of what is written in transactions.
  *
  * @throws {GatewayError} `store_unavailable`: there is none, it is not accessible, or of another version than we are
  */
 export function openBeside(file: string): Database {
   try {
-    if (!existsSync(file)) throw new Error('there is no such file (a gateway makes it when it starts)')
-    const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
-    database.exec('PRAGMA synchronous = FULL')
-    const version = schemaOf(database)
-    if (version !== MIGRATIONS.length)
-      throw new Error(`a gateway of another version wrote it (schema ${version}); run the command of that version`)
-    return databaseOver(database)
+    const database = openExisting(file)
+    const operate = database.prepare(OPERATE)
+    const transact = <T>(work: () => T) =>
+      transaction(database, () => {
+        operate.run()
+        return work()
+      })
+    return { ...databaseOver(database), transaction: transact }
   } catch (cause) {
     const message = `The database ${file} cannot be changed: ${(cause as Error).message}`
     throw unavailable('store_unavailable', message, { cause })
@@ -98,14 +149,36 @@ function openSource(file: string): DatabaseSync {
 
 function open(file: string): Database {
   using opening = new DisposableStack()
+  opening.use(claimFolder(file))
+  const database = opening.use(openAndMigrate(file))
+  const owned = opening.move()
+  return { ...databaseOver(database), close: () => owned.dispose() }
+}
+
+function claimFolder(file: string): DatabaseSync {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  opening.use(claim(`${file}.lock`))
+  return claim(`${file}.lock`)
+}
+
+function openAndMigrate(file: string): DatabaseSync {
   createPrivately(file)
+  using opening = new DisposableStack()
   const database = opening.use(new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS }))
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
   migrate(database)
-  const owned = opening.move()
-  return { ...databaseOver(database), close: () => owned.dispose() }
+  opening.move()
+  return database
+}
+
+/** @throws {Error} when there is none, or its schema is of another version than ours */
+function openExisting(file: string): DatabaseSync {
+  if (!existsSync(file)) throw new Error('there is no such file (a gateway makes it when it starts)')
+  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  database.exec('PRAGMA synchronous = FULL')
+  const version = schemaOf(database)
+  if (version === MIGRATIONS.length) return database
+  database.close()
+  throw new Error(`a gateway of another version wrote it (schema ${version}); run the command of that version`)
 }
 
 function databaseOver(database: DatabaseSync): Database {
@@ -128,7 +201,7 @@ function createPrivately(file: string) {
 
 /**
  * Keeps other processes out for as long as it is open (the kernel ends it with the process): our locks and our bus do not
- * reach them. The database itself stays open to backups.
+ * reach them. So does a worker whose primary is gone. The database itself stays open to backups.
  */
 function claim(file: string): DatabaseSync {
   createPrivately(file)

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/time.ts'
 import { answering, createLocalBus, createLocalLock, type Tell } from './local.ts'
 import { decidePut, decideRevoke, type ShareState } from './rules.ts'
-import { type Database, openBeside, openDatabase, openForReading } from './sqlite-database.ts'
+import { type Database, openAmongWorkers, openBeside, openDatabase, openForReading } from './sqlite-database.ts'
 import type {
   EndedSession,
   Note,
@@ -16,6 +16,7 @@ import type {
   Workload,
   WorkloadStore,
 } from './store.ts'
+import type { WorkerBus } from './worker-bus.ts'
 
 /** How often we look whether an operator’s command has written. */
 const LOOK_MS = 200
@@ -25,32 +26,53 @@ const OPEN = { alone: openDatabase, reading: openForReading, writing: openBeside
 /** How a second process opens a file that a gateway uses. */
 export type Beside = 'reading' | 'writing'
 
+interface Options {
+  readonly now: Clock
+  /** Beside the gateway that uses the file, which hears of a write within a moment. `reading`: every write rejects. */
+  readonly beside?: Beside | undefined
+  /** As one of several workers on the file. */
+  readonly among?: WorkerBus | undefined
+}
+
 /**
- * A store in one SQLite file, for one process; a second process is refused. Every write is on disk when its promise
- * resolves, but for `sessions.touch`.
+ * A store in one SQLite file, for one process or the workers of one; any other is refused. Every write is on disk when its
+ * promise resolves, but for `sessions.touch`.
  *
- * @param beside beside the gateway that uses the file, which hears of a write within a moment. `reading`: every write
- * rejects
  * @throws {GatewayError} `store_unavailable` when the file cannot be opened, with why in the message
  */
-export function openSqliteStore(file: string, { now, beside }: { now: Clock; beside?: Beside | undefined }): Store {
-  const database = OPEN[beside ?? 'alone'](file)
+export function openSqliteStore(file: string, { now, beside, among }: Options): Store {
+  const database = among === undefined ? OPEN[beside ?? 'alone'](file) : openAmongWorkers(file)
   const ping = database.prepare<object>('SELECT 1 FROM sqlite_schema LIMIT 1')
-  const { bus, tell } = createLocalBus()
-  const watch = watchOthers(database, tell)
+  const { bus, tell, deliver, lock, write: inTurn } = among ?? alone()
+  const write: Write = (work) => answering(() => inTurn(work))
+  const watch = watchOthers(database, deliver)
   return {
-    shares: createShares(database, now),
-    sessions: createSessions(database, now, tell),
-    workloads: createWorkloads(database),
-    notes: createNotes(database, now),
+    shares: createShares(database, now, write),
+    sessions: createSessions(database, now, { write, tell }),
+    workloads: createWorkloads(database, write),
+    notes: createNotes(database, now, write),
     bus,
-    lock: createLocalLock(),
+    lock,
     ping: () => answering(() => void ping.get({})),
     close: () =>
       answering(() => {
         clearInterval(watch)
         database.close()
       }),
+  }
+}
+
+/** `answering`, when nobody else writes. */
+type Write = WorkerBus['write']
+
+function alone(): WorkerBus {
+  const { bus, tell } = createLocalBus()
+  return {
+    bus,
+    deliver: tell,
+    tell: async (message) => tell(message),
+    write: async (work) => work(),
+    lock: createLocalLock(),
   }
 }
 
@@ -91,7 +113,7 @@ interface ShareColumns extends ShareKey {
   readonly keepUntil: number
 }
 
-function createShares(database: Database, now: Clock): ShareStore {
+function createShares(database: Database, now: Clock, write: Write): ShareStore {
   const select = database.prepare<ShareKey & { now: number }, ShareColumns>(
     'SELECT * FROM shares WHERE senderDomain = :senderDomain AND shareId = :shareId AND keepUntil > :now',
   )
@@ -120,7 +142,7 @@ function createShares(database: Database, now: Clock): ShareStore {
         return columns && rowOf(columns)
       }),
     put: (row, applied, { limit }) =>
-      answering(() =>
+      write(() =>
         database.transaction(() => {
           const live = count('shares.live', row.senderDomain)
           const decision = decidePut(findState(row), row, applied, { live, limit })
@@ -129,7 +151,7 @@ function createShares(database: Database, now: Clock): ShareStore {
         }),
       ),
     revoke: (key, applied, options) =>
-      answering(() =>
+      write(() =>
         database.transaction(() => {
           const tombstones = count('shares.revoked', key.senderDomain)
           const decision = decideRevoke(findState(key), key, applied, { ...options, tombstones })
@@ -139,7 +161,7 @@ function createShares(database: Database, now: Clock): ShareStore {
       ),
     count: (senderDomain) => answering(() => count('shares.live', senderDomain)),
     list: (senderDomain, limit) => answering(() => list.all({ senderDomain, now: now(), limit }).map(rowOf)),
-    sweep: (time) => answering(() => void forget.run({ now: time })),
+    sweep: (time) => write(() => void forget.run({ now: time })),
   }
 }
 
@@ -181,7 +203,11 @@ function columnsOf({ row, history, keepUntil }: ShareState): ShareColumns {
 
 const SESSION = `'live' AS state, idHash, webapp, senderDomain, shareId, deadline, data`
 
-function createSessions(database: Database, now: Clock, tell: Tell): SessionStore {
+function createSessions(
+  database: Database,
+  now: Clock,
+  { write, tell }: Pick<WorkerBus, 'write' | 'tell'>,
+): SessionStore {
   const select = database.prepare<{ idHash: string }, SessionRow>(
     `SELECT ${SESSION} FROM sessions WHERE idHash = :idHash`,
   )
@@ -219,39 +245,45 @@ function createSessions(database: Database, now: Clock, tell: Tell): SessionStor
     // Live first: a session that ends between the two reads is found by the second.
     get: (idHash) => answering(() => select.get({ idHash }) ?? selectEnded.get({ idHash, now: now() })),
     open: (row, { limit }) =>
-      answering(() =>
+      write(() =>
         database.transaction(() => {
           if (count('sessions.domain', row.senderDomain) >= limit) return 'full'
           insert.run(row)
           return 'opened'
         }),
       ),
-    update: (row, from, { cut } = { cut: false }) =>
-      answering(() => {
+    async update(row, from, { cut } = { cut: false }) {
+      const { unchanged, told } = await write(() => {
         const unchanged = update.run({ ...row, from }) === 1
-        if (unchanged) tell({ type: 'session.changed', idHash: row.idHash, cut })
-        return unchanged
-      }),
-    touch: (idHash, deadline) => answering(() => void database.hurried(() => touch.run({ idHash, deadline }))),
-    end: (ended, { keepUntil }) =>
-      answering(() => {
+        const told = unchanged ? tell({ type: 'session.changed', idHash: row.idHash, cut }) : undefined
+        return { unchanged, told }
+      })
+      await answering(() => told)
+      return unchanged
+    },
+    touch: (idHash, deadline) => write(() => void database.hurried(() => touch.run({ idHash, deadline }))),
+    async end(ended, { keepUntil }) {
+      const { row, told } = await write(() => {
         const row = database.transaction(() => {
           const removed = remove.get(ended)
           if (removed !== undefined) insertEnded.run({ ...ended, keepUntil })
           return removed
         })
-        if (row !== undefined) tell({ type: 'session.ended', idHash: ended.idHash, reason: ended.reason })
-        return row
-      }),
+        const { idHash, reason } = ended
+        return { row, told: row === undefined ? undefined : tell({ type: 'session.ended', idHash, reason }) }
+      })
+      await answering(() => told)
+      return row
+    },
     ofShare: (key) => answering(() => ofShare.all(key)),
     due: (time, limit) => answering(() => due.all({ now: time, limit })),
     ids: () => answering(() => ids.all({}).map(({ idHash }) => idHash)),
     count: (webapp) => answering(() => count('sessions.webapp', webapp)),
-    sweep: (time) => answering(() => void forget.run({ now: time })),
+    sweep: (time) => write(() => void forget.run({ now: time })),
   }
 }
 
-function createWorkloads(database: Database): WorkloadStore {
+function createWorkloads(database: Database, write: Write): WorkloadStore {
   const upsert = database.prepare<Workload>(
     `INSERT INTO workloads VALUES (:webapp, :name, :senderDomain, :shareId, :data)
      ON CONFLICT DO UPDATE SET senderDomain = :senderDomain, shareId = :shareId, data = :data`,
@@ -264,9 +296,9 @@ function createWorkloads(database: Database): WorkloadStore {
   )
   const list = database.prepare<{ webapp: string }, Workload>('SELECT * FROM workloads WHERE webapp = :webapp')
   return {
-    put: (workload) => answering(() => void upsert.run(workload)),
+    put: (workload) => write(() => void upsert.run(workload)),
     get: (webapp, name) => answering(() => select.get({ webapp, name })),
-    delete: (webapp, name) => answering(() => void remove.run({ webapp, name })),
+    delete: (webapp, name) => write(() => void remove.run({ webapp, name })),
     list: (webapp) => answering(() => list.all({ webapp })),
   }
 }
@@ -278,7 +310,7 @@ interface NoteColumns extends Omit<Note, 'expiresAt'> {
 /** Above every character of an id. */
 const LAST = '\u{10ffff}'
 
-function createNotes(database: Database, now: Clock): NoteStore {
+function createNotes(database: Database, now: Clock, write: Write): NoteStore {
   const live = '(expiresAt IS NULL OR expiresAt > :now)'
   const select = database.prepare<{ space: string; id: string; now: number }, NoteColumns>(
     `SELECT * FROM notes WHERE space = :space AND id = :id AND ${live}`,
@@ -300,19 +332,19 @@ function createNotes(database: Database, now: Clock): NoteStore {
         const columns = select.get({ space, id, now: now() })
         return columns && noteOf(columns)
       }),
-    put: (note) => answering(() => put(note)),
+    put: (note) => write(() => put(note)),
     replace: (note, from) =>
-      answering(() =>
+      write(() =>
         database.transaction(() => {
           const unchanged = select.get({ ...note, now: now() })?.data === from
           if (unchanged) put(note)
           return unchanged
         }),
       ),
-    delete: (space, id) => answering(() => void remove.run({ space, id })),
+    delete: (space, id) => write(() => void remove.run({ space, id })),
     list: (space, prefix, limit) =>
       answering(() => list.all({ space, prefix, end: prefix + LAST, now: now(), limit }).map(noteOf)),
-    sweep: (time) => answering(() => void forget.run({ now: time })),
+    sweep: (time) => write(() => void forget.run({ now: time })),
   }
 }
 

@@ -1,7 +1,8 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { calculateJwkThumbprint, exportJWK, type JWK, SignJWT } from 'jose'
+import { type ReadFile, readFromDisk } from '../config/read.ts'
 import type { RequestSigner } from './http-signature.ts'
 
 /** Our own key: signs requests and assertions. Its public half is at `/.well-known/jwks.json`. */
@@ -38,10 +39,11 @@ export async function loadSigningKey(
   file: string,
   authority: string,
   furtherFiles: readonly string[] = [],
+  readFile: ReadFile = readFromDisk,
 ): Promise<LoadedKey> {
-  const { text, created } = readOrCreate(file)
+  const { text, created } = readOrCreate(file, readFile)
   const key = importPrivateKey(text, file)
-  const further = furtherFiles.map(readPrivateKey)
+  const further = furtherFiles.map((each) => importPrivateKey(readFile(each), each))
   const keys = await Promise.all([key, ...further].map((each) => published(each, authority)))
   const keyid = keys[0]?.kid ?? ''
   return {
@@ -69,12 +71,12 @@ async function published(key: KeyObject, authority: string): Promise<JWK> {
 
 /** @throws {Error} when the file cannot be read, or holds anything but an Ed25519 private JWK */
 export function readPrivateKey(file: string): KeyObject {
-  return importPrivateKey(readFileSync(file, 'utf8'), file)
+  return importPrivateKey(readFromDisk(file), file)
 }
 
-function readOrCreate(file: string): { text: string; created: boolean } {
+function readOrCreate(file: string, readFile: ReadFile): { text: string; created: boolean } {
   try {
-    return { text: readFileSync(file, 'utf8'), created: false }
+    return { text: readFile(file), created: false }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }

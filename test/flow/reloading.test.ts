@@ -105,7 +105,7 @@ describe('a secret in a volume of Kubernetes', () => {
   })
 })
 
-describe('a certificate', () => {
+describe.each([1, 2])('a certificate (workers: %i)', (workers) => {
   const folder = mkdtempSync(join(tmpdir(), 'tls-'))
   const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
   let scene: Scene
@@ -141,7 +141,7 @@ describe('a certificate', () => {
     renew('first')
     take(certFile)
     take(keyFile)
-    scene = await startScene({ server: { listen: `127.0.0.1:${port}`, tls: { certFile, keyFile } } })
+    scene = await startScene({ server: { workers, listen: `127.0.0.1:${port}`, tls: { certFile, keyFile } } })
   })
   afterAll(async () => {
     await scene.close()

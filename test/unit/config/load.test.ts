@@ -21,6 +21,7 @@ describe('a file that says only what it must', () => {
       watchFiles: true,
       drainDelay: 0,
       drainTimeout: 10,
+      workers: 1,
       insecureLoopback: false,
       limits: {
         form: 65_536,

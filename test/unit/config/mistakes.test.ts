@@ -196,7 +196,7 @@ describe('an unknown key', () => {
 
   it('named __proto__ is one too', () => {
     expect(problemsOf(JSON.parse('{"server":{"publicUrl":"https://a.example","__proto__":1}}'))).toContain(
-      'server.__proto__: unknown key `__proto__` (known here: publicUrl, listen, adminListen, trustedProxies, integrationApi, signingKeyFile, furtherSigningKeyFiles, watchFiles, drainDelay, drainTimeout, insecureLoopback, tls, limits)',
+      'server.__proto__: unknown key `__proto__` (known here: publicUrl, listen, adminListen, trustedProxies, integrationApi, signingKeyFile, furtherSigningKeyFiles, watchFiles, drainDelay, drainTimeout, workers, insecureLoopback, tls, limits)',
     )
   })
 })
@@ -317,6 +317,27 @@ describe('two settings that do not fit', () => {
     expect(problems).toEqual([
       `webapps[0].upstream: has the path ${new URL(upstream).pathname} where publicUrl has ${new URL(right).pathname} (write ${right}, or use kind generic with stripPath: true)`,
     ])
+  })
+
+  it.each([
+    { workers: 0, says: 'is 0 (must be at least 1)' },
+    { workers: 65, says: 'is 65 (must be at most 64)' },
+    { workers: 1.5, says: 'is 1.5 (must be from 1 to 64, or auto)' },
+    { workers: 'many', says: 'is "many" (must be from 1 to 64, or auto)' },
+  ])('$workers workers are no number of processes', ({ workers, says }) => {
+    expect(problemsOf(minimal({ server: { workers } }))).toEqual([`server.workers: ${says}`])
+  })
+
+  it.each([
+    ['memory:', 1, []],
+    ['memory:', 2, ['is 2']],
+    ['memory:', 'auto', ['is auto']],
+    ['sqlite:./gateway.db', 2, []],
+    ['redis://127.0.0.1/0', 'auto', []],
+  ])('the store %s with %s workers', (store, workers, problems) => {
+    const rest = 'but no worker sees what memory: keeps in another (must be 1, or the store sqlite: or redis://)'
+    const expected = problems.map((says) => `server.workers: ${says}, ${rest}`)
+    expect(problemsOf(minimal({ store, server: { workers } }))).toEqual(expected)
   })
 
   it.each(['__Host-', '__Host', '__host-ocm'])('the cookie prefix %s is impossible', (cookiePrefix) => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createRateLimits } from '../../../src/http/rate-limits.ts'
+import { createLine } from '../../../src/core/line.ts'
+import { createRateLimits, createSharedRateLimits } from '../../../src/http/rate-limits.ts'
 import { createClock, outcomeOf } from '../fixtures.ts'
 
 function setUp() {
@@ -60,5 +61,62 @@ describe('a rate limit', () => {
     for (let nth = 0; nth < 50_000; nth += 1) limits.take(`key ${nth}`, 1)
     expect(await take('first', 1)).toBe('ok')
     expect(await take('key 49999', 1)).toBe('429 rate_limited')
+  })
+})
+
+describe('the rate limits of two workers', () => {
+  /** Both in this process; what one asks the other’s line is passed on by hand. */
+  function setUpTwo() {
+    const { now } = createClock()
+    const lines = [0, 1].map(() => {
+      const receivers: ((message: unknown) => void)[] = []
+      const sent: object[] = []
+      const line = createLine({
+        send: (message) => void sent.push(message),
+        receive: (listener) => void receivers.push(listener),
+      })
+      return { line, sent, receive: (message: object) => receivers[0]?.(message) }
+    })
+    const limits = lines.map(({ line }) => createSharedRateLimits(now, line))
+    const pass = (key: string, worker: number, tries: number) =>
+      Array.from({ length: tries }, () => {
+        try {
+          limits[worker]?.take(key, 60)
+          return 1
+        } catch {
+          return 0
+        }
+      }).reduce<number>((sum, one) => sum + one, 0)
+    const exchange = async () => {
+      await expect.poll(() => lines[0]?.sent.length).toBeGreaterThan(0)
+      for (const message of lines[0]?.sent.splice(0) ?? []) {
+        lines[1]?.receive({ ...message, name: 'takenElsewhere' })
+      }
+    }
+    return { limits, pass, exchange }
+  }
+
+  it('are one: what the one let through, the other does not', async () => {
+    const { pass, exchange } = setUpTwo()
+    expect(pass('a', 0, 45)).toBe(45)
+    await exchange()
+    expect(pass('a', 1, 100)).toBe(15)
+    expect(pass('b', 1, 100)).toBe(60)
+  })
+
+  it('know what was given back', async () => {
+    const { limits, pass, exchange } = setUpTwo()
+    expect(pass('a', 0, 60)).toBe(60)
+    for (let nth = 0; nth < 10; nth += 1) limits[0]?.giveBack('a', 60)
+    await exchange()
+    expect(pass('a', 1, 100)).toBe(10)
+  })
+
+  it('let nobody pay for more than there was', async () => {
+    const { pass, exchange } = setUpTwo()
+    expect(pass('a', 0, 60)).toBe(60)
+    expect(pass('a', 1, 60)).toBe(60)
+    await exchange()
+    expect(pass('a', 1, 1)).toBe(0)
   })
 })
