@@ -3,7 +3,12 @@ import { parseXML } from 'webdav'
 import type { Entry } from './resource.ts'
 
 /** Text stays text: an ETag such as `1e5` is no number. Character references are decoded. */
-const AS_TEXT = { attributeNamePrefix: '@', attributeParsers: [], tagParsers: [() => undefined], entityDecoder: {} }
+export const AS_TEXT = {
+  attributeNamePrefix: '@',
+  attributeParsers: [],
+  tagParsers: [() => undefined],
+  entityDecoder: {},
+}
 
 /** Characters that are read in one go: a long listing takes seconds, and everybody else has a turn in between. */
 const BATCH_CHARS = 16 * 1024

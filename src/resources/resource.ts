@@ -97,6 +97,8 @@ export interface SharedResource {
   /** An exclusive write lock, where the server has them. @returns the lock token; `undefined` when it has no locks */
   lock(url: string, options: { seconds: number; owner: string }): Promise<string | undefined>
   unlock(url: string, lockToken: string): Promise<void>
+  /** The token of the lock that was taken with exactly this `owner`; `undefined`: there is none, or the server does not tell. */
+  findLock(url: string, owner: string): Promise<string | undefined>
 }
 
 /**

@@ -1,6 +1,7 @@
 import { html } from '../core/html.ts'
 import { type Exchange, type Outbound, OutboundError } from '../core/outbound.ts'
 import type { Secret } from '../core/secret.ts'
+import { readLocks } from './lock-discovery.ts'
 import { readEtag, readMultistatus } from './multistatus.ts'
 import { type Entry, ResourceError, type ResourceFailure, type SharedResource } from './resource.ts'
 
@@ -10,6 +11,10 @@ const MAX_REMAINS_BYTES = 64 * 1024
 
 const PROPERTIES = Buffer.from(
   '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>',
+)
+
+const LOCKS = Buffer.from(
+  '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><lockdiscovery/></prop></propfind>',
 )
 
 const FAILURES: Readonly<Record<number, ResourceFailure>> = {
@@ -159,6 +164,13 @@ export function createWebdav({ url, outbound, operatorNamed, token }: WebdavPart
 
     async unlock(target, lockToken) {
       await done(target, { method: 'UNLOCK', headers: { 'lock-token': `<${lockToken}>` } }, 200, 204)
+    },
+
+    async findLock(target, owner) {
+      const headers = { depth: '0', 'content-type': 'application/xml', accept: 'application/xml' }
+      const answer = await expect(target, { method: 'PROPFIND', headers, body: LOCKS }, 207)
+      const locks = await readLocks(await text(answer.body))
+      return locks.find((lock) => lock.owner === owner)?.token
     },
   }
 }

@@ -40,8 +40,10 @@ export type GatewayProcess = Awaited<ReturnType<typeof startGatewayProcess>>
 /**
  * `ocm-gateway serve` as operators run it: a process of its own, from a configuration file in a folder of its own, on a
  * free port. All that it writes is kept, at the lowest log level, and searched for secrets when it stops.
+ *
+ * @param nodeOptions of this process, over those of every other
  */
-export async function startGatewayProcess(settings: SettingsAt) {
+export async function startGatewayProcess(settings: SettingsAt, { nodeOptions = '' }: { nodeOptions?: string } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
   const file = join(folder, 'gateway.yaml')
   const port = await freePort()
@@ -50,7 +52,7 @@ export async function startGatewayProcess(settings: SettingsAt) {
   const write = (next: SettingsAt) =>
     writeFileSync(file, JSON.stringify(documentOf(address, next(address)), undefined, 1))
   write(settings)
-  let running = await serve(file)
+  let running = await serve(file, nodeOptions)
 
   const eventsNamed = (name: string) => eventsOf(running.output.stdout).filter(({ event }) => event === name)
   const signal = async (name: NodeJS.Signals) => {
@@ -107,7 +109,7 @@ export async function startGatewayProcess(settings: SettingsAt) {
     },
     /** Starts again on the same folder, after `kill` or `terminate`. @param clockOff how many seconds its clock is ahead */
     async start({ clockOff = 0 } = {}): Promise<void> {
-      running = await serve(file, clockOff)
+      running = await serve(file, nodeOptions, clockOff)
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
@@ -121,14 +123,22 @@ function documentOf({ origin, port }: Address, { server, store, ...rest }: Gatew
 
 /** As in a small container: what is no longer needed is collected soon, so that memory that grows is memory that is held. */
 const SMALL_HEAP = '--max-semi-space-size=4 --max-old-space-size=256'
+/** The sources are compiled once for all gateways that tests start, and not by each. */
+const COMPILED = join(tmpdir(), 'ocm-gateway-compiled')
 
 /** Spawns the command and waits for its `listening` line. */
-async function serve(file: string, clockOff = 0) {
+async function serve(file: string, nodeOptions: string, clockOff = 0) {
   const clock = clockOff === 0 ? [] : ['--import', join(ROOT, 'test/chaos/wrong-clock.ts')]
   const args = [...clock, join(ROOT, 'src/cli.ts'), 'serve', '--config', file]
   const child = spawn(NODE, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LOG_LEVEL: 'trace', NODE_OPTIONS: SMALL_HEAP, CLOCK_OFF_SECONDS: String(clockOff) },
+    env: {
+      ...process.env,
+      LOG_LEVEL: 'trace',
+      NODE_OPTIONS: `${SMALL_HEAP} ${nodeOptions}`,
+      NODE_COMPILE_CACHE: COMPILED,
+      CLOCK_OFF_SECONDS: String(clockOff),
+    },
   })
   const output = collect(child)
   const exited = once(child, 'close') as Promise<[code: number | null, signal: string | null]>

@@ -102,11 +102,13 @@ export interface SceneOptions extends Partial<Omit<GatewaySettings, 'webapps' | 
   readonly resources?: readonly Resource[]
   /** Seconds that her access tokens live. */
   readonly tokenSeconds?: number
+  /** `NODE_OPTIONS` of the gateway. */
+  readonly nodeOptions?: string
 }
 
 /** Alice’s cloud, an app that records, and a gateway between them that serves it as `notes` at `/notes/`. */
 export async function startScene(options: SceneOptions = {}) {
-  const { webapps = {}, pairing, ocmServers = [], resources, tokenSeconds, ...rest } = options
+  const { webapps = {}, pairing, ocmServers = [], resources, tokenSeconds, nodeOptions = '', ...rest } = options
   const wished = { ...(resources && { resources }), ...(tokenSeconds && { tokenSeconds }) }
   const [alice, app] = await Promise.all([startSendingServer(wished), startRecorder()])
   const notes = ({ origin }: Address) => ({
@@ -120,7 +122,7 @@ export async function startScene(options: SceneOptions = {}) {
     ocmServers: [{ domain: alice.domain, modes: ['provisioned', 'self-contained'], ...pairing }, ...ocmServers],
     webapps: typeof webapps === 'function' ? webapps(at, app, alice) : [{ ...notes(at), ...webapps }],
   })
-  const gateway = await startGatewayProcess(settings)
+  const gateway = await startGatewayProcess(settings, { nodeOptions })
   pairWith(alice, gateway)
 
   const share = async (wish: ShareWish = {}) => {

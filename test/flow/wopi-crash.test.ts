@@ -1,144 +1,323 @@
-import { readFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { Readable } from 'node:stream'
-import { expect, it, onTestFinished } from 'vitest'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import type { RawResponse } from './harness.ts'
+import { until } from './until.ts'
+import type { wopiClient } from './wopi-editor.ts'
 import { startWopiScene, type WopiScene } from './wopi-scene.ts'
+import { type LockingSender, launchAt, type SenderStep, startLockingSender } from './wopi-sender.ts'
 
-const MIB = 1024 * 1024
-const CHUNK = Buffer.alloc(MIB, 'x')
+const FIRST = 'what was there, of some length'
+const TYPED = 'what was typed once, and a little longer'
+const BY_ALICE = 'what Alice wrote herself meanwhile, and nobody else'
+const BEFORE_IT_IS_RENEWED = 11 * 60
+/** From whatever was locked before. */
+const MORE_THAN_HALF_AN_HOUR = BEFORE_IT_IS_RENEWED + 31 * 60
+const SENDER_STEPS: readonly SenderStep[] = ['GET half', 'PUT half', 'PUT done', 'LOCK done', 'UNLOCK done']
 
-/** One file at a WebDAV server that holds no bytes: they are made as they are read, and counted as they are written. */
-async function startSender(size: number) {
-  const file = { size, etag: 1, modified: new Date('2026-01-01T00:00:00Z') }
-  const hooks: { afterPut?: () => Promise<void> } = {}
-  const handlers: Record<string, (req: IncomingMessage, res: ServerResponse) => Promise<void> | void> = {
-    PROPFIND(req, res) {
-      const properties = `<d:resourcetype/><d:getcontentlength>${file.size}</d:getcontentlength><d:getetag>"${file.etag}"</d:getetag><d:getlastmodified>${file.modified.toUTCString()}</d:getlastmodified>`
-      res.writeHead(207, { 'content-type': 'application/xml' })
-      res.end(
-        `<d:multistatus xmlns:d="DAV:"><d:response><d:href>${req.url}</d:href><d:propstat><d:prop>${properties}</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`,
-      )
+type Client = ReturnType<typeof wopiClient>
+type File = ReturnType<LockingSender['newFile']>
+
+/** One person’s document while gateways die. */
+interface Round {
+  readonly editor: Client
+  readonly file: File
+  readonly cookie: string
+  /** The `LastModifiedTime` that the editor was told. */
+  readonly time: string
+}
+
+interface Operation {
+  readonly name: string
+  /** Everything that it writes or changes, one after the other: it is killed after each. */
+  readonly steps: readonly string[]
+  readonly before?: (round: Round, crashes: Crashes) => Promise<void>
+  readonly run: (round: Round) => Promise<RawResponse>
+  /** The file is opened, and nothing is asked about it before. */
+  readonly first?: true
+  /** Somebody else comes half an hour later: nothing that it has left may be in their way. */
+  readonly locks?: true
+  /** The editor tries again: what it must get. */
+  readonly again: readonly number[]
+  readonly after: (round: Round, scene: WopiScene) => Promise<void>
+}
+
+type Crashes = Awaited<ReturnType<typeof startCrashes>>
+
+/** A gateway that can be told when to die, and what time it is. */
+async function startCrashes() {
+  const orders = mkdtempSync(join(tmpdir(), 'orders-'))
+  onTestFinished(() => rmSync(orders, { recursive: true }))
+  const loaded = pathToFileURL(join(import.meta.dirname, 'dies-after.ts'))
+  loaded.searchParams.set('orders', orders)
+  const [scene, sender] = await Promise.all([
+    startWopiScene({ wopi: { proof: 'off' }, editor: { signs: false }, nodeOptions: `--import ${loaded}` }),
+    startLockingSender(),
+  ])
+  const order = (name: string, text: string) => writeFileSync(join(orders, name), text)
+
+  return {
+    scene,
+    sender,
+    async round(): Promise<Round> {
+      const file = sender.newFile(FIRST)
+      const opened = await launchAt(scene, file.url)
+      return { editor: await scene.edit(opened), file, cookie: opened.cookie, time: '' }
     },
-    GET(_req, res) {
-      res.writeHead(200, { 'content-length': file.size, etag: `"${file.etag}"` })
-      Readable.from(chunks(file.size)).pipe(res)
+    /** Runs something with a gateway that dies at that step. @returns whether it came so far */
+    async dying(step: string, run: () => Promise<RawResponse>): Promise<boolean> {
+      const written = /^write (\d+)$/.exec(step)?.[1]
+      if (written !== undefined) order('die-after', written)
+      let reached = false
+      sender.hooks.during = async (each) => {
+        if (each !== step || reached) return
+        reached = true
+        await scene.gateway.kill()
+      }
+      const answer = await run()
+      sender.hooks.during = undefined
+      rmSync(join(orders, 'die-after'), { force: true })
+      if (written !== undefined) reached = answer.status === 0 || !scene.gateway.alive
+      if (!reached) return false
+      await scene.gateway.kill()
+      await scene.gateway.start()
+      return true
     },
-    async PUT(req, res) {
-      if (req.headers['if-match'] !== undefined && req.headers['if-match'] !== `"${file.etag}"`)
-        return void res.writeHead(412).end()
-      let written = 0
-      for await (const chunk of req) written += (chunk as Buffer).length
-      Object.assign(file, { size: written, etag: file.etag + 1, modified: new Date(file.modified.getTime() + 60_000) })
-      await hooks.afterPut?.()
-      res.writeHead(204, { etag: `"${file.etag}"` }).end()
+    /** It is so much later, at the gateway and at the sender. */
+    async later(seconds: number): Promise<void> {
+      sender.later(seconds)
+      rmSync(join(orders, 'heard'), { force: true })
+      order('late', String(seconds))
+      process.kill(scene.gateway.pid, 'SIGUSR2')
+      await until('the gateway has another time', () => existsSync(join(orders, 'heard')))
     },
   }
-  const server = createServer(async (req, res) => {
-    const handler = handlers[req.method ?? '']
-    if (handler === undefined) res.writeHead(405).end()
-    else await handler(req, res)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { file, hooks, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/big.odt` }
 }
 
-function* chunks(size: number): Generator<Buffer> {
-  for (let left = size; left > 0; left -= MIB) yield left >= MIB ? CHUNK : CHUNK.subarray(0, left)
-}
-
-/** Alice’s share of a file that is at that server. */
-async function openAt(scene: WopiScene, davUri: string) {
-  const made = await scene.share({ uri: `${scene.gateway.origin}/office/.ocm/open`, resource: scene.report })
-  const notification = scene.alice.notification(made)
-  const { webapp } = notification.protocol
-  await scene.alice.provision({ ...notification, protocol: { name: 'multi', webapp, webdav: { uri: davUri } } })
-  const token = await scene.token({ share: made })
-  return scene.edit(await scene.launch(token))
-}
-
-/** Memory of a process that is in use, in MiB (Linux). */
-function residentMib(pid: number): number {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
-}
-
-function transfer(
-  { port }: { port: number },
-  path: string,
-  { host, method, headers, body }: { host: string; method: string; headers?: Record<string, string>; body?: Readable },
-): Promise<{ status: number; size: number }> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ host: '127.0.0.1', port, path, method, headers: { host, ...headers } }, async (res) => {
-      let size = 0
-      for await (const chunk of res) size += (chunk as Buffer).length
-      resolve({ status: res.statusCode ?? 0, size })
-    })
-    sent.on('error', reject)
-    if (body === undefined) sent.end()
-    else body.pipe(sent)
-  })
-}
-
-it('a large file is opened and saved with flat memory', async () => {
-  const size = Number(process.env.WOPI_LARGE_MIB ?? 256) * MIB
-  const scene = await startWopiScene({ editor: { signs: false } })
-  const sender = await startSender(size)
-  const editor = await openAt(scene, sender.url)
-  const { pathname, host } = new URL(editor.wopiSrc)
-  const path = `${pathname}/contents?access_token=${editor.token}`
-  await editor.lock('L')
-  const before = residentMib(scene.gateway.pid)
-  let peak = before
-  const watch = setInterval(() => {
-    peak = Math.max(peak, residentMib(scene.gateway.pid))
-  }, 50)
-  expect(await transfer(scene.gateway, path, { host, method: 'GET' })).toEqual({ status: 200, size })
-  const saved = await transfer(scene.gateway, path, {
-    host,
-    method: 'POST',
-    headers: { 'X-WOPI-Override': 'PUT', 'X-WOPI-Lock': 'L', 'Content-Length': String(size - 1) },
-    body: Readable.from(chunks(size - 1)),
-  })
-  clearInterval(watch)
-  expect(saved.status).toBe(200)
-  expect(sender.file.size).toBe(size - 1)
-  expect(peak - before, `from ${before} MiB to ${peak} MiB`).toBeLessThan(160)
+const collabora = (time: string, more: Record<string, string> = {}) => ({
+  'X-COOL-WOPI-Timestamp': time,
+  'X-COOL-WOPI-IsAutosave': 'true',
+  ...more,
 })
 
-it('kill -9 between a save at the sender and its answer: the lock holds, and the same save is no foreign change', async () => {
-  const scene = await startWopiScene({ editor: { signs: false } })
-  const sender = await startSender(10)
-  const editor = await openAt(scene, sender.url)
-  const { LastModifiedTime } = await editor.info()
-  const headers = { 'X-COOL-WOPI-Timestamp': String(LastModifiedTime), 'X-COOL-WOPI-IsAutosave': 'true' }
-  await editor.read()
-  await editor.lock('L')
-  const versionBefore = (await editor.info()).Version
-  sender.hooks.afterPut = () => scene.gateway.kill()
-  expect((await editor.save('typed once', 'L', headers)).status).toBe(0)
-  delete sender.hooks.afterPut
-  await scene.gateway.start()
-  expect((await editor.call({ override: 'GET_LOCK' })).header('x-wopi-lock')).toBe('L')
-  expect((await editor.lock('another')).status).toBe(409)
-  const again = await editor.save('typed once', 'L', headers)
-  expect(again.status, again.body.toString()).toBe(200)
-  const versionAfter = (await editor.info()).Version
-  expect(versionAfter).not.toBe(versionBefore)
-  expect(again.header('x-wopi-itemversion')).toBe(versionAfter)
-})
+const exitSave = { 'X-COOL-WOPI-IsExitSave': 'true' }
 
-it('kill -9 before a save reaches the sender: the editor sends it again', async () => {
-  const scene = await startWopiScene({ editor: { signs: false } })
-  const sender = await startSender(10)
-  const editor = await openAt(scene, sender.url)
-  await editor.read()
-  await editor.lock('L')
-  await scene.gateway.kill()
-  await scene.gateway.start()
-  expect((await editor.save('typed once', 'L')).status).toBe(200)
-  expect(sender.file.size).toBe('typed once'.length)
+async function openAndLock(round: Round): Promise<void> {
+  await round.editor.read()
+  expect((await round.editor.lock('A')).status).toBe(200)
+}
+
+const lockOf = async ({ editor }: Round) => (await editor.call({ override: 'GET_LOCK' })).header('x-wopi-lock')
+
+/** What its person can download. */
+async function keptOf({ cookie }: Round, scene: WopiScene): Promise<string[]> {
+  const { kept } = (await scene.visit('/office/.ocm/session', { cookie })).json() as { kept: { url: string }[] }
+  return Promise.all(kept.map(async ({ url }) => (await scene.visit(url, { cookie })).body.toString('utf8')))
+}
+
+async function expectSaved(round: Round, scene: WopiScene): Promise<void> {
+  expect(round.file.content()).toBe(TYPED)
+  expect(await keptOf(round, scene)).toEqual([])
+}
+
+const OPERATIONS: readonly Operation[] = [
+  {
+    name: 'CheckFileInfo',
+    first: true,
+    steps: ['write 1', 'write 2'],
+    run: ({ editor }) => editor.call(),
+    again: [200],
+    after: async ({ file }) => expect(file.content()).toBe(FIRST),
+  },
+  {
+    name: 'GetFile',
+    first: true,
+    steps: ['GET half', 'write 1', 'write 2'],
+    run: ({ editor }) => editor.call({ contents: true }),
+    again: [200],
+    after: async ({ editor }) => expect(await editor.read()).toBe(FIRST),
+  },
+  {
+    name: 'LOCK',
+    locks: true,
+    steps: ['LOCK done', 'write 1', 'write 2'],
+    before: async ({ editor }) => void (await editor.read()),
+    run: ({ editor }) => editor.lock('A'),
+    again: [200],
+    after: async (round, scene) => {
+      expect(await lockOf(round)).toBe('A')
+      expect(round.file.lock()).toBeDefined()
+      expect((await round.editor.save(TYPED, 'A')).status).toBe(200)
+      await expectSaved(round, scene)
+    },
+  },
+  {
+    name: 'UnlockAndRelock',
+    locks: true,
+    steps: ['write 1'],
+    before: openAndLock,
+    run: ({ editor }) => editor.call({ override: 'LOCK', lock: 'B', headers: { 'X-WOPI-OldLock': 'A' } }),
+    // It has its new lock already, and is told so.
+    again: [200, 409],
+    after: async (round, scene) => {
+      expect(await lockOf(round)).toBe('B')
+      expect((await round.editor.save(TYPED, 'B')).status).toBe(200)
+      await expectSaved(round, scene)
+    },
+  },
+  {
+    name: 'REFRESH_LOCK',
+    steps: ['write 1'],
+    before: openAndLock,
+    run: ({ editor }) => editor.call({ override: 'REFRESH_LOCK', lock: 'A' }),
+    again: [200],
+    after: async (round) => expect(await lockOf(round)).toBe('A'),
+  },
+  {
+    name: 'REFRESH_LOCK that renews the lock at the sender',
+    locks: true,
+    steps: ['LOCK done', 'UNLOCK done', 'write 1', 'write 2'],
+    before: async (round, crashes) => {
+      await openAndLock(round)
+      await crashes.later(BEFORE_IT_IS_RENEWED)
+    },
+    run: ({ editor }) => editor.call({ override: 'REFRESH_LOCK', lock: 'A' }),
+    again: [200],
+    after: async (round, scene) => {
+      expect(round.file.lock()).toBeDefined()
+      expect((await round.editor.save(TYPED, 'A')).status).toBe(200)
+      await expectSaved(round, scene)
+    },
+  },
+  {
+    name: 'PutFile',
+    locks: true,
+    steps: ['PUT done', 'PUT half', 'write 1', 'write 2', 'write 3'],
+    before: openAndLock,
+    run: ({ editor, time }) => editor.save(TYPED, 'A', collabora(time)),
+    again: [200],
+    after: expectSaved,
+  },
+  {
+    name: 'PutFile of an editor that tells no time',
+    steps: ['PUT done', 'PUT half', 'write 1', 'write 2', 'write 3'],
+    before: openAndLock,
+    run: ({ editor }) => editor.save(TYPED, 'A'),
+    again: [200],
+    after: expectSaved,
+  },
+  {
+    name: 'PutFile of an editor that closes',
+    steps: ['PUT done', 'PUT half', 'write 1', 'write 2', 'write 3', 'write 4', 'write 5', 'write 6', 'write 7'],
+    before: openAndLock,
+    run: ({ editor, time }) => editor.save(TYPED, 'A', collabora(time, exitSave)),
+    again: [200],
+    after: expectSaved,
+  },
+  {
+    name: 'PutFile that meets a foreign change',
+    steps: ['write 1', 'write 2'],
+    before: async (round) => {
+      await openAndLock(round)
+      round.file.change(BY_ALICE)
+    },
+    run: ({ editor, time }) => editor.save(TYPED, 'A', collabora(time)),
+    again: [409],
+    after: async (round, scene) => {
+      expect(round.file.content()).toBe(BY_ALICE)
+      expect(await keptOf(round, scene)).toContain(TYPED)
+    },
+  },
+  {
+    name: 'UNLOCK',
+    locks: true,
+    steps: ['UNLOCK done', 'write 1', 'write 2'],
+    before: openAndLock,
+    run: ({ editor }) => editor.unlock('A'),
+    // Unlocked already, and told so.
+    again: [200, 409],
+    after: async (round) => {
+      expect(await lockOf(round)).toBe('')
+      expect(round.file.lock()).toBeUndefined()
+    },
+  },
+]
+
+/** Each version that anybody was told, with what the file was then: one version never stands for two contents. */
+function createVersions({ content }: File) {
+  const told = new Map<string, string | undefined>()
+  return {
+    saw(version: unknown): void {
+      if (typeof version !== 'string') return
+      if (told.has(version)) expect(told.get(version), `what version ${version} is`).toBe(content())
+      told.set(version, content())
+    },
+    has: (version: string) => told.has(version),
+  }
+}
+
+/** Somebody else opens the file, half an hour after: nothing that a dead gateway left is in the way. */
+async function expectFree({ file }: Round, other: Client): Promise<void> {
+  await other.read()
+  const locked = await other.lock('another')
+  expect([locked.status, locked.header('x-wopi-lockfailurereason')]).toEqual([200, undefined])
+  expect((await other.save('by another', 'another')).status).toBe(200)
+  expect(file.content()).toBe('by another')
+  expect((await other.unlock('another')).status).toBe(200)
+  expect(file.lock()).toBeUndefined()
+}
+
+describe('kill -9', () => {
+  it.each(OPERATIONS)('after every step of $name', { timeout: 240_000 }, async (operation) => {
+    const crashes = await startCrashes()
+    const { scene } = crashes
+    const reached: string[] = []
+
+    async function begin() {
+      await crashes.later(0)
+      const fresh = await crashes.round()
+      const other = await launchAt(scene, fresh.file.url)
+      const versions = createVersions(fresh.file)
+      const { Version, LastModifiedTime } = operation.first ? {} : await fresh.editor.info()
+      versions.saw(Version)
+      const round = { ...fresh, time: String(LastModifiedTime) }
+      await operation.before?.(round, crashes)
+      return { round, versions, other }
+    }
+
+    /** @returns whether there is such a step */
+    async function dieAfter(step: string): Promise<boolean> {
+      const { round, versions } = await begin()
+      if (!(await crashes.dying(step, () => operation.run(round)))) return false
+      versions.saw((await round.editor.info()).Version)
+      const again = await operation.run(round)
+      expect(operation.again, `${step}: ${again.status} ${again.body}`).toContain(again.status)
+      versions.saw(again.header('x-wopi-itemversion'))
+      versions.saw((await round.editor.info()).Version)
+      await operation.after(round, scene)
+      versions.saw((await round.editor.info()).Version)
+      return true
+    }
+
+    async function dieForGood(step: string): Promise<void> {
+      const { round, versions, other: opened } = await begin()
+      expect(await crashes.dying(step, () => operation.run(round)), step).toBe(true)
+      await crashes.later(MORE_THAN_HALF_AN_HOUR)
+      const other = await scene.edit(opened)
+      versions.saw((await other.info()).Version)
+      await expectFree(round, other)
+      versions.saw((await other.info()).Version)
+    }
+
+    const candidates = [...SENDER_STEPS, ...Array.from({ length: 20 }, (_, index) => `write ${index + 1}`)]
+    for (const step of candidates) {
+      if (await dieAfter(step)) {
+        reached.push(step)
+        if (operation.locks) await dieForGood(step)
+      } else if (step.startsWith('write')) break
+    }
+    expect(reached.toSorted()).toEqual(operation.steps.toSorted())
+  })
 })

@@ -42,7 +42,7 @@ export interface WopiSceneOptions extends Omit<SceneOptions, 'webapps' | 'resour
 export type WopiScene = Awaited<ReturnType<typeof openWopiScene>>
 
 /** Alice’s cloud, an editor, and a gateway that serves it as `office` at `/office/`. */
-async function openWopiScene({ wopi, wopiAt, editor: wished, webapp, ...options }: WopiSceneOptions) {
+export async function openWopiScene({ wopi, wopiAt, editor: wished, webapp, ...options }: WopiSceneOptions) {
   const editor = await startEditor({ base: '/office/', ...wished })
   const scene = await startScene({
     ...options,

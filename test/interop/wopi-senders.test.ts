@@ -4,8 +4,8 @@ import { usePeer } from './peers.ts'
 import { startApache, startRclone } from './webdav-servers.ts'
 
 const SENDERS = [
-  { name: 'rclone serve webdav (Go’s x/net/webdav), behind WOPI', start: startRclone },
-  { name: 'Apache mod_dav, behind WOPI', start: startApache },
+  { name: 'rclone serve webdav (Go’s x/net/webdav), behind WOPI', start: startRclone, tellsLocks: false },
+  { name: 'Apache mod_dav, behind WOPI', start: startApache, tellsLocks: true },
 ]
 
 /** A share of something at that server, opened by the launch’s path. */
@@ -18,7 +18,7 @@ async function openAt(scene: WopiScene, uri: string, resourceType: 'file' | 'fol
   return scene.edit(await scene.launch(await scene.token({ share: made }), at))
 }
 
-describe.each(SENDERS)('$name', ({ name, start }) => {
+describe.each(SENDERS)('$name', ({ name, start, tellsLocks }) => {
   const peer = usePeer(name, start)
 
   async function put(path: string, body: string): Promise<number> {
@@ -55,6 +55,27 @@ describe.each(SENDERS)('$name', ({ name, start }) => {
     expect([refused.status, refused.json().COOLStatusCode]).toEqual([409, 1010])
     expect(await get('papers/a%20text.odt')).toBe('by alice')
     expect(await conflictCopies('papers/')).toEqual(['third words'])
+  })
+
+  it('a lock there that a gateway left when it died is taken over, if the server tells its locks', async () => {
+    await makeFolder('left/')
+    expect(await put('left/a.odt', 'first words')).toBe(201)
+    const scene = await startWopiScene()
+    const editor = await openAt(scene, `${peer().url}left/`, 'folder', '/office/.ocm/open/a.odt')
+    await editor.read()
+    const lockAs = (owner: string) =>
+      fetch(`${peer().url}left/a.odt`, {
+        method: 'LOCK',
+        headers: { timeout: 'Second-1800', depth: '0', 'content-type': 'application/xml' },
+        body: `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype><owner>${owner}</owner></lockinfo>`,
+      })
+    expect((await lockAs(`ocm-webapp-gateway, ${editor.wopiSrc}`)).status).toBe(200)
+    expect((await editor.lock('L')).status).toBe(tellsLocks ? 200 : 409)
+    if (!tellsLocks) return
+    expect((await editor.save('second words', 'L')).status).toBe(200)
+    expect((await editor.unlock('L')).status).toBe(200)
+    expect((await lockAs('somebody else')).status).toBe(200)
+    expect((await editor.lock('L')).header('x-wopi-lockfailurereason')).toBe('The file is locked at the sender.')
   })
 
   it('a share of a single file is found, also as a folder with one member', async () => {

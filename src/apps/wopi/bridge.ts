@@ -33,6 +33,7 @@ export function createBridge({ webapp, tools, discovery, documents }: ModeParts)
   const tokens = createWopiTokens({ webapp: name, store, documents, now })
   const kept = createKeptBytes({ notes: store.notes, sealer, now, limits: options.keepUnsaved })
   const host = createWopiHost({
+    store,
     hostUrl,
     webapp: name,
     maxFileSize: options.maxFileSize,
@@ -40,7 +41,7 @@ export function createBridge({ webapp, tools, discovery, documents }: ModeParts)
     tokens,
     states,
     resources,
-    saving: createSaving({ webapp: name, store, states, tokens, kept, events, now }),
+    saving: createSaving({ store, states, tokens, kept, events, now }),
     events,
     now,
   })
@@ -117,7 +118,7 @@ export function createBridge({ webapp, tools, discovery, documents }: ModeParts)
       const savesUntil = await resources.tokenExpiresAt(grant)
       return {
         savesUntil,
-        kept: files.map(({ id, ...file }) => ({ ...file, url: `${scope}.ocm/kept/${id}` })),
+        kept: files.map(({ id, by: _, ...file }) => ({ ...file, url: `${scope}.ocm/kept/${id}` })),
       }
     },
   }

@@ -8,6 +8,8 @@ import type { Sealer } from '../../trust/sealer.ts'
 export interface KeptFile {
   readonly id: string
   readonly name: string
+  /** Hash of the WOPI token that it came with. */
+  readonly by: string
   /** Bytes. */
   readonly size: number
   /** Epoch seconds. */
@@ -99,7 +101,11 @@ export function createKeptBytes({
     read,
 
     /** Stores a body. Durable once resolved; a body that fails midway leaves nothing. */
-    async spool(grant: Grant, name: string, body: AsyncIterable<Uint8Array>): Promise<Spooled> {
+    async spool(
+      grant: Grant,
+      { name, by }: Pick<KeptFile, 'name' | 'by'>,
+      body: AsyncIterable<Uint8Array>,
+    ): Promise<Spooled> {
       const id = randomBytes(16).toString('hex')
       const taken = sizeOf(await list(grant))
       const pieces = piecesOf(body)
@@ -115,7 +121,7 @@ export function createKeptBytes({
           await putChunk(id, size / CHUNK_BYTES, item.value)
           size += item.value.length
         }
-        const file = { id, name, size, keptAt: now(), until: expiresAt() }
+        const file = { id, name, by, size, keptAt: now(), until: expiresAt() }
         await notes.put({ space: HEADS, id: ownerOf(grant) + id, data: JSON.stringify(file), expiresAt: file.until })
         if (await isWithinLimit(grant, file)) return { whole: true, file }
         await notes.delete(HEADS, ownerOf(grant) + id)
@@ -131,11 +137,13 @@ export function createKeptBytes({
       return note && (JSON.parse(note.data) as KeptFile)
     },
 
-    /** Idempotent. */
-    async drop(grant: Grant, id: string): Promise<void> {
-      const head = await notes.get(HEADS, ownerOf(grant) + id)
-      await notes.delete(HEADS, ownerOf(grant) + id)
-      if (head !== undefined) await dropChunks(id, (JSON.parse(head.data) as KeptFile).size)
+    /** What came with this token, but for one of them; also what a process that died has left. */
+    async dropOf(grant: Grant, by: string, except?: KeptFile): Promise<void> {
+      const outdated = (await list(grant)).filter((file) => file.by === by && file.id !== except?.id)
+      for (const { id, size } of outdated) {
+        await notes.delete(HEADS, ownerOf(grant) + id)
+        await dropChunks(id, size)
+      }
     },
   }
 }

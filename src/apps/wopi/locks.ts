@@ -44,7 +44,7 @@ export interface Reading {
 }
 
 /** Whether two readings are of the same content: by ETag, else by time and size. Nothing known is never the same. */
-function sameReading(a: Reading | undefined, b: Reading): boolean {
+export function sameReading(a: Reading | undefined, b: Reading): boolean {
   if (a === undefined) return false
   if (a.etag !== undefined && b.etag !== undefined) return a.etag === b.etag
   return a.modified !== undefined && a.modified === b.modified && a.size === b.size
@@ -62,8 +62,8 @@ export interface SaveQuestion {
   readonly lastModified: string | undefined
   /** What was last served to this token. */
   readonly seen: Reading | undefined
-  /** The last save under this very lock: of the same editing session, whoever’s token it came with. */
-  readonly written: Reading | undefined
+  /** The last save under this very lock, and what was said with it: of the same editing session, whoever’s token it came with. */
+  readonly written: (Reading & { readonly timestamp?: string | undefined }) | undefined
   /** A save under this very lock was begun, its end is not known, and what is there now fits it. */
   readonly recovered: boolean
   /** `X-COOL-WOPI-Timestamp`: the `LastModifiedTime` that the editor knows. */
@@ -99,6 +99,8 @@ export function judgeSave(question: SaveQuestion): SaveVerdict {
 /** Compared with what this token or this editing session knows, never with what another session has just read. */
 function isUnchanged({ now, lastModified, seen, written, recovered, timestamp }: SaveQuestion): boolean {
   if (recovered) return true
+  // Who says what it said with its last save has not heard the answer.
+  if (timestamp !== undefined && timestamp === written?.timestamp && sameReading(written, now)) return true
   if (timestamp !== undefined && timestamp !== lastModified) return false
   if (sameReading(seen, now) || sameReading(written, now)) return true
   return seen === undefined && timestamp !== undefined

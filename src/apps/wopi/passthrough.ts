@@ -2,6 +2,7 @@ import { badRequest, forbidden, gone, unavailable } from '../../core/errors.ts'
 import { isLoopbackHost } from '../../core/loopback.ts'
 import { canonicalAuthority, hostnameOf } from '../../core/ocm-address.ts'
 import type { Session } from '../../sessions/session.ts'
+import type { Grant } from '../../shares/grant.ts'
 import { permits } from '../../shares/permissions.ts'
 import type { ModeParts } from './bridge.ts'
 import { chooseAction, editorLocation } from './discovery.ts'
@@ -9,8 +10,9 @@ import { noAction } from './files.ts'
 import type { WopiMode } from './mode.ts'
 
 /**
- * The sender is the WOPI host, and its access token is the editor’s. We bring the two together: only for the document that the
- * share names, and only where the sender may have documents.
+ * The sender is the WOPI host, and its access token is the editor’s. We bring the two together: only where the sender may have
+ * documents, and only for the very document that the share’s `webapp.uri` names, when it names one. A share that names none is
+ * as wide as its token: which document that opens, the sender’s host says.
  */
 export function createPassthrough({ webapp, tools, discovery, documents }: ModeParts): WopiMode {
   const { resources, now, publicUrl } = tools
@@ -27,17 +29,26 @@ export function createPassthrough({ webapp, tools, discovery, documents }: ModeP
     return isSecure && [senderDomain, ...allowedHosts].includes(authority)
   }
 
-  /** @throws {GatewayError} 400 `wopi_src_missing`; 403 `wopi_src_host` */
+  /** @throws {GatewayError} 400 `wopi_src_missing`; 403 `wopi_src_host`, `wopi_src_other` */
   function wopiSrcOf({ grant, query = '' }: Session): string {
-    const given = [...new URLSearchParams(query)].filter(([name]) => name.toLowerCase() === 'wopisrc')
-    const [, value = ''] = given[0] ?? []
+    const given = sourcesIn(query)
+    const [value = ''] = given
     if (given.length !== 1 || !URL.canParse(value) || value.includes('?'))
       throw badRequest('wopi_src_missing', 'The address of the share does not say which document it opens (WOPISrc).')
     const url = new URL(value)
-    if (isAllowed(url, grant.senderDomain)) return url.href
-    throw forbidden('wopi_src_host', 'The document is not at the cloud that this share comes from.', {
-      detail: { host: url.host, senderDomain: grant.senderDomain },
-    })
+    check(url, grant)
+    return url.href
+  }
+
+  /** @throws {GatewayError} 403 */
+  function check(wopiSrc: URL, { senderDomain, share }: Grant): void {
+    if (!isAllowed(wopiSrc, senderDomain))
+      throw forbidden('wopi_src_host', 'The document is not at the cloud that this share comes from.', {
+        detail: { host: wopiSrc.host, senderDomain },
+      })
+    const named = sourcesIn(queryOf(share.webapp.uri))
+    if (named.some((source) => !URL.canParse(source) || new URL(source).href !== wopiSrc.href))
+      throw forbidden('wopi_src_other', 'The share is for another document.')
   }
 
   return {
@@ -52,12 +63,25 @@ export function createPassthrough({ webapp, tools, discovery, documents }: ModeP
     },
 
     async formFor(session, { wopiSrc, url }) {
-      if (url !== undefined || !isAllowed(new URL(wopiSrc), session.grant.senderDomain))
-        throw unavailable('mode_changed', 'The share has to be opened again.')
+      if (url !== undefined) throw unavailable('mode_changed', 'The share has to be opened again.')
+      check(new URL(wopiSrc), session.grant)
       const held = await resources.token(session.grant)
       if (held === undefined || held.expiresAt <= now())
         throw gone('sender_token_ended', 'The access to this share has run out. Open it again from your cloud.')
       return { token: held.token.reveal(), until: held.expiresAt, embedder: session.frameAncestors[0] }
     },
   }
+}
+
+/** Every `WOPISrc` of a query, decoded. */
+function sourcesIn(query: string): string[] {
+  const parameters = [...new URLSearchParams(query)]
+  return parameters.filter(([name]) => name.toLowerCase() === 'wopisrc').map(([, value]) => value)
+}
+
+/** `''` or starts with `?`. */
+function queryOf(uri: string | undefined): string {
+  return uri === undefined || !URL.canParse(uri, 'http://launch.invalid')
+    ? ''
+    : new URL(uri, 'http://launch.invalid').search
 }

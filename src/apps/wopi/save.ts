@@ -6,11 +6,18 @@ import { childUrl, type Entry, ResourceError, type SharedResource } from '../../
 import { permits } from '../../shares/permissions.ts'
 import type { Store } from '../../store/store.ts'
 import { headerOf, lockHeader, type WopiAnswer } from './answer.ts'
-import { type FileState, type FileStates, lastModifiedOf, versionOf } from './file-state.ts'
+import {
+  type FileState,
+  type FileStates,
+  lastModifiedOf,
+  upstreamLockOf,
+  versionOf,
+  withoutUpstreamLock,
+} from './file-state.ts'
 import type { KeptBytes, KeptFile } from './kept-bytes.ts'
-import { currentLock, decideLock, judgeSave, type Reading, type SaveVerdict } from './locks.ts'
+import { currentLock, decideLock, judgeSave, type Reading, type SaveVerdict, sameReading } from './locks.ts'
 import { asWopiError } from './upstream.ts'
-import type { Holder, WopiTokens } from './wopi-tokens.ts'
+import { editedBy, type Holder, type WopiTokens } from './wopi-tokens.ts'
 
 /** A PutFile that may be made: the token and the right to write were checked. */
 export interface Save {
@@ -47,7 +54,6 @@ interface Wish {
 }
 
 export interface SavingParts {
-  readonly webapp: string
   readonly store: Store
   readonly states: FileStates
   readonly tokens: WopiTokens
@@ -56,8 +62,8 @@ export interface SavingParts {
   readonly now: Clock
 }
 
-/** How long a process that died keeps others from saving the same file. */
-const TURN_SECONDS = 15 * 60
+/** How long a process that died keeps others from saving the same file; a turn that lasts longer is renewed. */
+const TURN_SECONDS = 60
 /** Collabora’s words for “the document was changed by somebody else”, in its newer and older spelling. */
 const CHANGED = { COOLStatusCode: 1010, LOOLStatusCode: 1010 }
 
@@ -65,16 +71,16 @@ const CHANGED = { COOLStatusCode: 1010, LOOLStatusCode: 1010 }
  * PutFile. Saves of one file come one after the other, in all processes. A save streams through; but what the editor will not
  * send again is put into the store first: the last save of an editor that closes, and a save that meets a foreign change.
  */
-export function createSaving({ webapp, store, states, tokens, kept, events, now }: SavingParts) {
-  const decisionOf = ({ requestId, holder: { grant } }: Save) => {
-    const { senderDomain, shareId } = grant
-    return { requestId, webapp, senderDomain, shareId }
-  }
+export function createSaving({ store, states, tokens, kept, events, now }: SavingParts) {
+  const editedIn = ({ requestId, holder }: Save) => ({ requestId, ...editedBy(holder) })
+
+  const spool = ({ grant, name, tokenHash }: Holder, body: AsyncIterable<Uint8Array>) =>
+    kept.spool(grant, { name, by: tokenHash }, body)
 
   /** Where the person finds what could not be saved. @returns whether it is safe */
   async function keep(save: BegunSave, body: AsyncIterable<Uint8Array>, reason: string): Promise<boolean> {
     const { holder } = save
-    const spooled = await kept.spool(holder.grant, holder.name, body)
+    const spooled = await spool(holder, body)
     if (!spooled.whole) {
       const copy = await putBeside(save, spooled.body, undefined, reason).finally(spooled.discard)
       return copy !== undefined
@@ -85,15 +91,10 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
 
   /** What is safe in the store is put beside the file where that is possible; of one token’s only the newest stays. */
   async function settle(save: BegunSave, file: KeptFile, reason: string): Promise<void> {
-    const { holder } = save
+    const { grant, tokenHash } = save.holder
     const copy = reason === 'changed' ? await putBeside(save, kept.read(file), file.size, reason) : undefined
-    if (copy === undefined) events.documentKept({ ...decisionOf(save), reason, bytes: file.size, where: 'store' })
-    else await kept.drop(holder.grant, file.id)
-    if (holder.kept !== undefined) await kept.drop(holder.grant, holder.kept)
-    await tokens.keptAs(holder, {
-      kept: copy === undefined ? file.id : undefined,
-      copy: copy ?? holder.copy,
-    })
+    if (copy === undefined) events.documentKept({ ...editedIn(save), reason, bytes: file.size, where: 'store' })
+    await kept.dropOf(grant, tokenHash, copy === undefined ? file : undefined)
   }
 
   /** A copy in the same folder, when the folder is what was shared; a later one of the same token replaces it. */
@@ -108,10 +109,11 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
     const url = holder.copy ?? childUrl(holder.url.replace(/[^/]*$/, ''), conflictName(holder.name, now()))
     try {
       await resource.write(url, body, { size, onlyNew: holder.copy === undefined })
-      events.documentKept({ ...decisionOf(save), reason, bytes: size ?? save.size ?? 0, where: 'beside' })
+      if (holder.copy === undefined) await tokens.copiedTo(holder, url)
+      events.documentKept({ ...editedIn(save), reason, bytes: size ?? save.size ?? 0, where: 'beside' })
       return url
     } catch (error) {
-      events.documentNotKept({ ...decisionOf(save), reason, message: (error as Error).message })
+      events.documentNotKept({ ...editedIn(save), reason, message: (error as Error).message })
       return undefined
     }
   }
@@ -121,29 +123,45 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
     const { wish, verdict, size } = plan
     const startedAt = now()
     const begun = await states.change(holder.fileId, (state) => beginning(state, plan))
-    const conditions = { size, ifMatch: verdict.ifMatch, lockToken: begun.upstreamLock?.token }
+    const lockToken = upstreamLockOf(begun, startedAt)
+    const conditions = { size, ifMatch: verdict.ifMatch, lockToken }
     const { etag } = await resource.write(holder.url, body, conditions).catch(async (error: unknown) => {
-      // Where the sender may have written it after all, the next try finds that out.
-      const unknown = reasonOf(error) === 'unreachable' && save.bodyFailure() === undefined
-      if (!unknown) await states.change(holder.fileId, withoutPending)
-      throw error
+      throw await giveUp(save, plan, error, lockToken)
     })
     const after = await resource.stat(holder.url)
     const written = { etag: after?.etag ?? etag, modified: after?.modified, size: after?.size ?? size }
-    return conclude(save, written, { lock: wish.lock ?? '', startedAt })
+    return conclude(save, written, { wish, startedAt })
+  }
+
+  /** What a save that failed leaves. @returns why it failed */
+  async function giveUp(
+    { holder, resource, bodyFailure }: BegunSave,
+    { entry }: Plan,
+    error: unknown,
+    lockToken: string | undefined,
+  ): Promise<unknown> {
+    // Where the sender may have written it after all, the next try finds that out.
+    if (reasonOf(error) === 'unreachable' && bodyFailure() === undefined) return error
+    await states.change(holder.fileId, withoutPending)
+    if (reasonOf(error) !== 'changed' || lockToken === undefined) return error
+    // The file is what it was: then it is the lock that is none any more (RFC 4918 §10.4.1).
+    const after = await resource.stat(holder.url)
+    if (after === undefined || !sameReading(after, entry)) return error
+    await states.change(holder.fileId, (state) => withoutUpstreamLock(state, lockToken))
+    return new ResourceError('locked', 'the lock at the sender has ended', { cause: error })
   }
 
   async function conclude(
-    { holder }: BegunSave,
+    save: BegunSave,
     written: Reading,
-    { lock, startedAt }: { lock: string; startedAt: number },
+    { wish, startedAt }: { wish: Wish; startedAt: number },
   ): Promise<WopiAnswer> {
-    const state = await states.change(holder.fileId, (state) => finished(state, written, lock))
+    const { holder } = save
+    const state = await states.change(holder.fileId, (state) => finished(state, written, wish))
     await tokens.served(holder, written, { bytes: true })
     // What could not be saved earlier is part of what was saved now.
-    if (holder.kept !== undefined) await kept.drop(holder.grant, holder.kept)
-    const { senderDomain, shareId } = holder.grant
-    events.documentSaved({ webapp, senderDomain, shareId, bytes: written.size, seconds: now() - startedAt })
+    await kept.dropOf(holder.grant, holder.tokenHash)
+    events.documentSaved({ ...editedIn(save), bytes: written.size, seconds: now() - startedAt })
     const lastModified = lastModifiedOf(written)
     return {
       status: 200,
@@ -193,13 +211,13 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
 
   /** A save whose bytes are safe already: whatever becomes of it, they stay until they are at the sender. */
   async function saveSpooled(save: BegunSave, wish: Wish, file: KeptFile): Promise<WopiAnswer> {
-    const { holder } = save
+    const attempt = () => saveInTurn(save, wish, kept.read(file), file.size)
     try {
-      const outcome = await saveInTurn(save, wish, kept.read(file), file.size)
-      if ('status' in outcome) {
-        await kept.drop(holder.grant, file.id)
-        return outcome
-      }
+      // A lock that was lost is known to be lost at the second try.
+      const outcome = await attempt().catch((error) =>
+        reasonOf(error) === 'locked' ? attempt() : Promise.reject(error),
+      )
+      if ('status' in outcome) return outcome
       await settle(save, file, outcome.verdict.type)
       return refusalOf(outcome.verdict, outcome.current)
     } catch (error) {
@@ -234,7 +252,7 @@ export function createSaving({ webapp, store, states, tokens, kept, events, now 
     return store.lock(`wopi save ${holder.fileId}`, TURN_SECONDS, async () => {
       try {
         if (!wish.exit) return await saveStreamed(save, wish, save.body)
-        const spooled = await kept.spool(holder.grant, holder.name, save.body)
+        const spooled = await spool(holder, save.body)
         if (spooled.whole) return await saveSpooled(save, wish, spooled.file)
         return await saveStreamed(save, wish, spooled.body).finally(spooled.discard)
       } catch (error) {
@@ -280,8 +298,8 @@ function isRecovered({ pending }: FileState, lock: string | undefined, entry: En
   )
 }
 
-function finished(state: FileState, written: Reading, lock: string): FileState {
-  return { ...withoutPending(state), counter: state.counter + 1, written: { ...written, lock } }
+function finished(state: FileState, written: Reading, { lock = '', timestamp }: Wish): FileState {
+  return { ...withoutPending(state), counter: state.counter + 1, written: { ...written, lock, timestamp } }
 }
 
 function withoutPending({ pending: _, ...state }: FileState): FileState {

@@ -5,6 +5,7 @@ import type { Events } from '../../core/events.ts'
 import type { Clock } from '../../core/time.ts'
 import { type Entry, ResourceError, type SharedResource } from '../../resources/resource.ts'
 import type { Resources } from '../../resources/resources.ts'
+import type { Store } from '../../store/store.ts'
 import type { AppHost, HostCall } from '../app.ts'
 import { bodyOf, headerOf, sendAnswer, type WopiAnswer } from './answer.ts'
 import { checkFileInfo } from './check-file-info.ts'
@@ -14,12 +15,13 @@ import { checkLock, createLockFamily } from './lock-family.ts'
 import type { LockOperation } from './locks.ts'
 import { type createSaving, refuseTooLarge } from './save.ts'
 import { asWopiError } from './upstream.ts'
-import type { Holder, WopiTokens } from './wopi-tokens.ts'
+import { editedBy, type Holder, type WopiTokens } from './wopi-tokens.ts'
 
 /** GetFile without `X-WOPI-MaxExpectedSize`. */
 const EXPECTED_MAX = 2 ** 31 - 1
 
 export interface WopiHostParts {
+  readonly store: Store
   readonly hostUrl: string
   readonly webapp: string
   readonly maxFileSize: number
@@ -39,6 +41,12 @@ interface Arrival {
   readonly holder: Holder
 }
 
+/** What is known of a call so far, for the log. */
+interface Told {
+  operation: string
+  holder?: Holder
+}
+
 /** An operation answers by a value, or has streamed its answer already. */
 type Operation = (arrival: Arrival) => Promise<WopiAnswer | undefined>
 
@@ -47,10 +55,10 @@ type Operation = (arrival: Arrival) => Promise<WopiAnswer | undefined>
  * stream both ways.
  */
 export function createWopiHost(parts: WopiHostParts): AppHost {
-  const { hostUrl, webapp, maxFileSize, checkProof, tokens, states, resources, saving, events, now } = parts
+  const { store, hostUrl, webapp, maxFileSize, checkProof, tokens, states, resources, saving, events, now } = parts
   const url = `${hostUrl}wopi/`
   const base = new URL(url).pathname
-  const locks = createLockFamily({ states, now })
+  const locks = createLockFamily({ store, states, hostUrl, now })
 
   async function fileOf({ url }: Holder, resource: SharedResource): Promise<Entry> {
     const entry = await resource.stat(url)
@@ -73,7 +81,7 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
     return { status: 200, json }
   }
 
-  const getFile: Operation = async ({ req, res, holder }) => {
+  const getFile: Operation = async ({ req, res, call, holder }) => {
     const resource = await resources.of(holder.grant)
     const entry = await fileOf(holder, resource)
     const limit = Math.min(maxFileSize, expectedMax(req))
@@ -83,14 +91,16 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
     const same = reading.etag === undefined || reading.etag === entry.etag
     const read = same ? entry : await fileOf(holder, resource)
     const served = read.etag === entry.etag ? entry : reading
-    await tokens.served(holder, { ...served, size: served.size ?? entry.size }, { bytes: true })
     res.writeHead(200, {
       'content-type': 'application/octet-stream',
       'x-wopi-itemversion': versionOf(served, await states.read(holder.fileId)),
       'cache-control': 'no-store',
       ...(reading.size !== undefined && { 'content-length': reading.size }),
     })
-    await pipeline(upTo(limit, reading.body), res)
+    const bytes = served.size ?? entry.size
+    const remember = () => tokens.served(holder, { ...served, size: bytes }, { bytes: true })
+    await pipeline(beforeItsEnd(upTo(limit, reading.body), remember), res)
+    events.documentOpened({ requestId: call.requestId, ...editedBy(holder), bytes })
     return undefined
   }
 
@@ -133,12 +143,14 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
     return { name: override, run }
   }
 
-  async function respond(req: IncomingMessage, res: ServerResponse, call: HostCall, told: { operation: string }) {
+  async function respond(req: IncomingMessage, res: ServerResponse, call: HostCall, told: Told) {
     const { fileId, contents } = routeOf(call.path.slice(base.length))
     const token = tokenOf(req, call)
     await checkProof(req, token, new URL(hostUrl).origin + call.path + call.query)
     if (token === undefined) throw unauthorized('wopi_token_missing', 'The access token is missing.')
     const holder = await tokens.holderOf(token.value, fileId, (idHash) => call.endWith(idHash))
+    told.holder = holder
+    if (holder.session !== undefined) call.countFor(holder.session)
     const { name, run } = operationFor(req, contents)
     told.operation = name
     // An expired session ends its work, and begins none.
@@ -150,18 +162,18 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
   return {
     url,
     async handle(req, res, call) {
-      const told = { operation: 'unknown' }
+      const told: Told = { operation: 'unknown' }
       try {
         const answer = await respond(req, res, call, told)
         if (answer === undefined) return
-        if (answer.status >= 400) report(call, told.operation, answer.status, `wopi_${answer.status}`)
+        if (answer.status >= 400) report(call, told, answer.status, `wopi_${answer.status}`)
         await sendAnswer(req, res, answer)
       } catch (thrown) {
         const error = asGatewayError(asWopiError(thrown))
         if (res.headersSent || res.destroyed) return void res.destroy()
         if (error.status === 500 && error.reason === 'internal_error')
           events.unexpected({ requestId: call.requestId, where: 'wopi', err: error.cause })
-        report(call, told.operation, error.status, error.reason, error)
+        report(call, told, error.status, error.reason, error)
         await sendAnswer(req, res, { status: error.status })
       }
     },
@@ -169,13 +181,13 @@ export function createWopiHost(parts: WopiHostParts): AppHost {
 
   function report(
     { requestId }: HostCall,
-    operation: string,
+    { operation, holder }: Told,
     status: number,
     reason: string,
     error?: GatewayError,
   ): void {
     const facts = error && { message: error.message, detail: error.detail }
-    events.wopiRefused({ requestId, webapp, operation, status, reason, ...facts })
+    events.wopiRefused({ requestId, webapp, operation, ...(holder && editedBy(holder)), status, reason, ...facts })
   }
 }
 
@@ -218,6 +230,20 @@ async function* upTo(limit: number, body: AsyncIterable<Uint8Array>): AsyncGener
     if (size > limit) throw new ResourceError('refused', 'the file is larger than its sender said')
     yield chunk
   }
+}
+
+/** Who has not got the last bytes has not read the file; who has them may save at once. */
+async function* beforeItsEnd(
+  body: AsyncIterable<Uint8Array>,
+  remember: () => Promise<void>,
+): AsyncGenerator<Uint8Array> {
+  let last: Uint8Array | undefined
+  for await (const chunk of body) {
+    if (last !== undefined) yield last
+    last = chunk
+  }
+  await remember()
+  if (last !== undefined) yield last
 }
 
 function expectedMax({ headers }: IncomingMessage): number {

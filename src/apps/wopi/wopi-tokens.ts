@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { GatewayError, unauthorized } from '../../core/errors.ts'
 import type { Clock } from '../../core/time.ts'
-import type { Session } from '../../sessions/session.ts'
+import { partyOf, type Session } from '../../sessions/session.ts'
 import { sessionOf } from '../../sessions/session-cache.ts'
 import type { Grant } from '../../shares/grant.ts'
 import { stillGranted } from '../../shares/records.ts'
@@ -20,14 +20,12 @@ interface TokenNote {
   readonly grant: Grant
   /** What was last served to this token. */
   readonly seen?: Reading & { /** By GetFile or PutFile; CheckFileInfo serves no bytes. */ readonly bytes: boolean }
-  /** What could not be saved with it: where it is kept. */
-  readonly kept?: string | undefined
   /** The copy that was made beside the file. */
   readonly copy?: string | undefined
 }
 
 /** What a token allows now. */
-export interface Holder extends Omit<TokenNote, 'idHash' | 'webapp'> {
+export interface Holder extends TokenNote {
   readonly tokenHash: string
   /** `undefined`: it expired a moment ago, and only the end of the work is accepted. */
   readonly session: Session | undefined
@@ -120,9 +118,14 @@ export function createWopiTokens({
         note.seen?.bytes && !bytes ? note : { ...note, seen: { etag, modified, size, bytes } },
       ),
 
-    keptAs: ({ tokenHash }: Holder, kept: Pick<TokenNote, 'kept' | 'copy'>): Promise<void> =>
-      change(tokenHash, (note) => ({ ...note, ...kept })),
+    /** What could not be saved with it is there, beside the file. */
+    copiedTo: ({ tokenHash }: Holder, copy: string): Promise<void> => change(tokenHash, (note) => ({ ...note, copy })),
   }
+}
+
+/** Whose token it is, and for which document: what the log says about a call. */
+export function editedBy(holder: Holder) {
+  return { ...partyOf(holder), document: holder.fileId }
 }
 
 function ended() {

@@ -74,7 +74,7 @@ export const wopi = defineAppKind<WopiOptions>({
       },
       ...(mode.answer && { answer: mode.answer }),
       ...(mode.describe && { describe: mode.describe }),
-      credentials: async () => ({}),
+      credentials: () => ({}),
       release: async () => {},
       sweep: async () => {},
       checkOnline: () => checkEditor(webapp, discoveryUrl, { discovery, outbound }),

@@ -294,6 +294,25 @@ describe('a sender that has locks of its own', () => {
     expect(state).toEqual({ holder: '', asked: ['LOCK', 'UNLOCK'] })
   })
 
+  it('and has lost the lock, is written without it: an editor tries again, and its last save is tried twice', async () => {
+    const state = { holder: '', asked: [] as string[] }
+    const hosts = await startHosts((req, res, next) => {
+      // RFC 4918 §10.4: the condition names a lock that is none.
+      if (req.method === 'PUT' && req.headers.if && state.holder === '') res.status(412).end()
+      else locking(state)?.(req, res, next)
+    })
+    await hosts.read(0)
+    await hosts.lock(0, 'A')
+    state.holder = ''
+    expect((await hosts.save(0, 'typed', 'A')).status).toBe(423)
+    expect((await hosts.save(1, 'typed', 'A')).status).toBe(200)
+    await hosts.operate(0, 'UNLOCK', 'A')
+    await hosts.lock(0, 'A')
+    state.holder = ''
+    expect((await hosts.save(0, 'last words', 'A', exitSave)).status).toBe(200)
+    expect(hosts.content()).toBe('last words')
+  })
+
   it('and has it locked already, makes the editor read-only, and leaves no lock of ours', async () => {
     const hosts = await startHosts(locking({ holder: 'urn:uuid:alice', asked: [] }))
     const refused = await hosts.lock(0, 'A')
@@ -303,6 +322,30 @@ describe('a sender that has locks of its own', () => {
 })
 
 describe('a file', () => {
+  it('whose reading was cut off counts as not read: what was there before is not written over what came since', async () => {
+    let cut = false
+    const hosts = await startHosts((req, res, next) => {
+      if (req.method !== 'GET' || !cut) return next()
+      res.writeHead(200, { 'content-length': 1000 })
+      res.write('half of it', () => res.destroy())
+    })
+    await hosts.read(0)
+    await hosts.lock(0, 'A')
+    hosts.change('by alice')
+    cut = true
+    await expect(hosts.read(0)).rejects.toThrow()
+    expect((await hosts.save(0, 'by bob, who has not seen it', 'A')).status).toBe(409)
+    expect(hosts.content()).toBe('by alice')
+  })
+
+  it('has one version until it is saved, whoever asks, and whatever is asked first', async () => {
+    const hosts = await startHosts()
+    const version = (await hosts.call(0, { contents: true })).version
+    hosts.clock.advance(10)
+    expect(JSON.parse((await hosts.call(1, {})).text).Version).toBe(version)
+    expect((await hosts.lock(1, 'A')).version).toBe(version)
+  })
+
   it('that is larger than the editor expects is not sent', async () => {
     const hosts = await startHosts()
     const asked = (max: number) => hosts.call(0, { contents: true, headers: { 'X-WOPI-MaxExpectedSize': String(max) } })

@@ -7,6 +7,7 @@ import { createClock, grantOf } from '../../fixtures.ts'
 
 const KIB = 1024
 const bob = grantOf()
+const FILE = { name: 'a.odt', by: 'a token' }
 
 function setUp(limits = { size: 2048 * KIB, time: 3600 }) {
   const clock = createClock()
@@ -29,18 +30,18 @@ describe('bytes that are kept', () => {
   it.each([0, 1, 256 * KIB, 256 * KIB + 1, 1000 * KIB])('come back as they were: %i', async (size) => {
     const { kept } = setUp()
     const bytes = randomBytes(size)
-    const spooled = await kept.spool(bob, 'a.odt', inPieces(bytes, 70_001))
+    const spooled = await kept.spool(bob, FILE, inPieces(bytes, 70_001))
     if (!spooled.whole) throw new Error('too large')
     expect(await kept.list(bob)).toEqual([expect.objectContaining({ name: 'a.odt', size })])
     expect((await all(kept.read(spooled.file))).equals(bytes)).toBe(true)
-    await kept.drop(bob, spooled.file.id)
+    await kept.dropOf(bob, FILE.by)
     expect(await kept.list(bob)).toEqual([])
   })
 
   it('beyond the limit are given back whole, and nothing of them stays', async () => {
     const { kept, store } = setUp({ size: 600 * KIB, time: 3600 })
     const bytes = randomBytes(900 * KIB)
-    const spooled = await kept.spool(bob, 'a.odt', inPieces(bytes, 70_001))
+    const spooled = await kept.spool(bob, FILE, inPieces(bytes, 70_001))
     if (spooled.whole) throw new Error('it fits')
     expect((await all(spooled.body)).equals(bytes)).toBe(true)
     await spooled.discard()
@@ -50,7 +51,7 @@ describe('bytes that are kept', () => {
 
   it('count together for one person and share, and not for others', async () => {
     const { kept } = setUp({ size: 300 * KIB, time: 3600 })
-    const spool = (grant = bob) => kept.spool(grant, 'a.odt', inPieces(randomBytes(200 * KIB), 5000))
+    const spool = (grant = bob) => kept.spool(grant, FILE, inPieces(randomBytes(200 * KIB), 5000))
     expect([(await spool()).whole, (await spool()).whole]).toEqual([true, false])
     expect((await spool(grantOf({ user: 'carol@nextcloud2.docker' }))).whole).toBe(true)
     expect((await spool(grantOf({ shareId: '43' }))).whole).toBe(true)
@@ -58,7 +59,7 @@ describe('bytes that are kept', () => {
 
   it('are forgotten after their time', async () => {
     const { kept, clock } = setUp()
-    await kept.spool(bob, 'a.odt', inPieces(randomBytes(10), 10))
+    await kept.spool(bob, FILE, inPieces(randomBytes(10), 10))
     clock.advance(3601)
     expect(await kept.list(bob)).toEqual([])
   })
@@ -69,14 +70,14 @@ describe('bytes that are kept', () => {
       yield randomBytes(300 * KIB)
       throw new Error('the editor is gone')
     }
-    await expect(kept.spool(bob, 'a.odt', broken())).rejects.toThrow('gone')
+    await expect(kept.spool(bob, FILE, broken())).rejects.toThrow('gone')
     expect(await kept.list(bob)).toEqual([])
     expect(await store.notes.list('wopi kept bytes', '', 10)).toEqual([])
   })
 
   it('beyond the limit that nobody reads leave nothing in the store', async () => {
     const { kept, store } = setUp({ size: 600 * KIB, time: 3600 })
-    const spooled = await kept.spool(bob, 'a.odt', inPieces(randomBytes(900 * KIB), 70_001))
+    const spooled = await kept.spool(bob, FILE, inPieces(randomBytes(900 * KIB), 70_001))
     if (spooled.whole) throw new Error('it fits')
     await spooled.discard()
     expect(await store.notes.list('wopi kept bytes', '', 10)).toEqual([])
@@ -84,7 +85,7 @@ describe('bytes that are kept', () => {
 
   it('of several saves at once are not more than the limit together', async () => {
     const { kept } = setUp({ size: 300 * KIB, time: 3600 })
-    const spool = () => kept.spool(bob, 'a.odt', inPieces(randomBytes(200 * KIB), 5000))
+    const spool = () => kept.spool(bob, FILE, inPieces(randomBytes(200 * KIB), 5000))
     const [one, other] = await Promise.all([spool(), spool()])
     expect([one.whole, other.whole].toSorted()).toEqual([false, true])
     const sizes = (await kept.list(bob)).map(({ size }) => size)
@@ -96,7 +97,7 @@ describe('bytes that are kept', () => {
 
   it('are unreadable in the store', async () => {
     const { kept, store } = setUp()
-    await kept.spool(bob, 'a.odt', inPieces(Buffer.from('a secret sentence'), 100))
+    await kept.spool(bob, FILE, inPieces(Buffer.from('a secret sentence'), 100))
     const notes = await store.notes.list('wopi kept bytes', '', 10)
     expect(notes).toHaveLength(1)
     expect(notes.some(({ data }) => Buffer.from(data, 'base64url').includes('secret'))).toBe(false)

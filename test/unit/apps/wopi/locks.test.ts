@@ -77,6 +77,14 @@ describe('a save', () => {
     expect(verdict(change)).toEqual({ type: 'locked', current })
   })
 
+  it('whose answer got lost is written again: its editor says the time that it said before', () => {
+    const lost = { timestamp: 'before', lastModified: 'now', seen: older }
+    expect(verdict({ ...lost, written: { ...now, timestamp: 'before' } })).toEqual(written())
+    expect(verdict({ ...lost, written: { ...now, timestamp: 'another' } })).toEqual({ type: 'changed' })
+    expect(verdict({ ...lost, written: { ...now, timestamp: undefined } })).toEqual({ type: 'changed' })
+    expect(verdict({ ...lost, written: { ...older, timestamp: 'before' } })).toEqual({ type: 'changed' })
+  })
+
   it('fills an empty file that nobody has locked: it was just created', () => {
     const empty = { ...now, size: 0 }
     expect(verdict({ current: '', lock: undefined, now: empty, seen: empty })).toEqual(written())

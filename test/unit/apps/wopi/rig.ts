@@ -87,7 +87,7 @@ export async function startHosts(
         bound.add(idHash)
         return () => void bound.delete(idHash)
       }
-      const call = { path, query: query === undefined ? '' : `?${query}`, requestId: 'r', endWith }
+      const call = { path, query: query === undefined ? '' : `?${query}`, requestId: 'r', endWith, countFor: () => {} }
       void made.host?.handle(req, res, call)
     })
     return { app: made, url }
