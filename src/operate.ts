@@ -4,10 +4,11 @@ import type { GatewayConfig } from './config/schema.ts'
 import { createEvents, type Events, type Pseudonym } from './core/events.ts'
 import { canonicalAuthority } from './core/ocm-address.ts'
 import type { Clock } from './core/time.ts'
+import { createEndedByHand } from './sessions/ended-by-hand.ts'
 import { createLiveConnections } from './sessions/live-connections.ts'
 import { partyOf, type Session } from './sessions/session.ts'
 import { sessionOf } from './sessions/session-cache.ts'
-import { createSessions } from './sessions/sessions.ts'
+import { createSessions, type Sessions } from './sessions/sessions.ts'
 import { createRecords } from './shares/records.ts'
 import type { Share } from './shares/share.ts'
 import { openStore } from './store/open.ts'
@@ -126,7 +127,7 @@ async function revokeShare({ config, store, events, now }: Desk, key: ShareKey):
   const first = await at(time)
   const outcome = first === 'superseded' ? await at(time + SKEW_SECONDS) : first
   if (outcome === 'superseded') throw new Error('the sender has just changed this share; try again in a minute')
-  const ended = await sessionsOf({ config, store, events, now }).endShare(key, 'revoked')
+  const ended = await endThem({ config, store, events, now }, (sessions) => sessions.endShare(key, 'blocked'))
   const seconds = (performance.now() - startedAt) / 1000
   events.shareRevoked({ requestId: 'operator', ...key, outcome, seconds })
   return [{ domain: key.senderDomain, share: key.shareId, state: outcome, sessionsEnded: ended }]
@@ -143,7 +144,7 @@ async function endSession(desk: Desk, id: string): Promise<Row[]> {
   const [session, second] = found
   if (session === undefined) throw new Error(`there is no session ${id}; sessions list shows them`)
   if (second !== undefined) throw new Error(`${id} is the beginning of ${found.length} sessions; write more of it`)
-  await sessionsOf(desk).end(session, 'operator')
+  await endThem(desk, (sessions) => sessions.end(session, 'operator'))
   return [{ ...describeSession(session), state: 'ended' }]
 }
 
@@ -157,8 +158,15 @@ async function liveSessions({ store }: Desk): Promise<Session[]> {
   return (await store.sessions.due(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)).map(sessionOf)
 }
 
-function sessionsOf({ config, store, events, now }: Desk) {
-  return createSessions({ store, live: createLiveConnections(), now, events }, () => config.sessions)
+/** Ends sessions, and leaves them to the gateways, which stop what was started for them. */
+async function endThem<T>({ config, store, events, now }: Desk, end: (sessions: Sessions) => Promise<T>): Promise<T> {
+  const sessions = createSessions({ store, live: createLiveConnections(), now, events }, () => config.sessions)
+  const ended: Session[] = []
+  sessions.onEnd((session) => void ended.push(session))
+  const result = await end(sessions)
+  const { leave } = createEndedByHand({ notes: store.notes, now })
+  for (const session of ended) await leave(session)
+  return result
 }
 
 function describeShare(row: ShareRow | Tombstone): Row {

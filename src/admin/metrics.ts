@@ -1,5 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Events } from '../core/events.ts'
+import { createContentMetrics } from './content-metrics.ts'
+import { createRequestDurations } from './request-durations.ts'
 
 /** What is counted at the moment of a scrape. */
 export interface Gauges {
@@ -34,18 +36,18 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
   const introspections = counter('introspections_total', 'Questions to introspection endpoints', ['domain', 'result'])
   const ended = counter('sessions_ended_total', 'Sessions that ended, by reason', ['webapp', 'reason'])
   const reloads = counter('config_reloads_total', 'Reloads of the configuration', ['result'])
+  const workersEnded = counter('workers_ended_total', 'Workers that ended by themselves, or had to be killed', [])
   const reloaded = new Gauge({
     name: 'ocm_gateway_config_last_reload_successful',
     help: '1: the configuration in use is the one in the file, as it was read last; 0: that one was refused',
+    aggregator: 'min',
     registers,
   })
   reloaded.set(1)
-  const duration = new Histogram({
+  const duration = createRequestDurations(registry, {
     name: 'ocm_gateway_proxied_request_duration_seconds',
     help: 'From the request to the end of the answer',
-    labelNames: ['webapp'],
     buckets: SECONDS,
-    registers,
   })
   const webSockets = new Gauge({
     name: 'ocm_gateway_websockets_active',
@@ -70,6 +72,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     name: 'ocm_gateway_sessions_active',
     help: 'Live sessions',
     labelNames: ['webapp'],
+    aggregator: 'first',
     registers,
     async collect() {
       for (const { webapp, count } of await sessions()) this.set({ webapp }, count)
@@ -79,6 +82,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     name: 'ocm_gateway_shares_stored',
     help: 'Share Records',
     labelNames: ['domain'],
+    aggregator: 'first',
     registers,
     async collect() {
       for (const { domain, count } of await shares()) this.set({ domain }, count)
@@ -87,6 +91,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
 
   type Fields = Readonly<Record<string, string & number>>
   const on: Record<string, (fields: Fields) => void> = {
+    ...createContentMetrics(registry),
     'launch.accepted': ({ webapp = '', mode = '' }) => launches.inc({ webapp, mode, result: 'accepted' }),
     'launch.refused': ({ webapp = '', reason = '' }) => launches.inc({ webapp, mode: '', result: reason }),
     'share.stored': ({ outcome = '' }) => integration.inc({ operation: 'shares', result: outcome }),
@@ -107,6 +112,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
       reloads.inc({ result: 'refused' })
       reloaded.set(0)
     },
+    'worker.ended': () => workersEnded.inc(),
     'keys.fetched': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
     'keys.failed': ({ domain = '', result = '' }) => jwks.inc({ domain, result }),
     'introspection.answered': ({ domain = '', result = '' }) => introspections.inc({ domain, result }),
@@ -117,7 +123,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     'store.operation': ({ operation = '', seconds = 0 }) => storeSeconds.observe({ operation }, Number(seconds)),
     proxied: ({ webapp = '', code = 0, seconds = 0 }) => {
       proxied.inc({ webapp, code })
-      duration.observe({ webapp }, Number(seconds))
+      duration.observe(String(webapp), Number(seconds))
     },
   }
   events.observe((event, fields) => on[event]?.(fields as Fields))

@@ -39,6 +39,13 @@ export interface Party {
   readonly owner: string
 }
 
+/** What became of a document that somebody has open in an editor. */
+interface Edited extends Party {
+  readonly requestId: string
+  /** Its id in the editor’s addresses: the same for everybody who opens it. */
+  readonly document: string
+}
+
 type Level = 'debug' | 'info' | 'warn' | 'error'
 
 /** What stands in the log for an OCM address, or another name of a person. */
@@ -75,11 +82,21 @@ export function createEvents(log: Logger, pseudonym: () => Pseudonym | undefined
   return {
     observe: (observer: Observer) => void observers.push(observer),
 
-    listening: tell<{ url: string; adminUrl: string }>('info', 'listening'),
+    listening: tell<{ url: string; adminUrl: string; workers?: number }>('info', 'listening'),
     draining: tell<{ signal: string }>('info', 'draining'),
     stopped: tell<object>('info', 'stopped'),
     configReloaded: tell<{ file: string }>('info', 'config.reloaded'),
     configRefused: tell<{ file: string; problems: readonly string[] }>('error', 'config.refused'),
+    workerStarted: tell<{ worker: number; pid: number }>('info', 'worker.started'),
+    workerStuck: tell<{ worker: number; pid: number; seconds: number }>('error', 'worker.stuck'),
+    workerEnded: tell<{
+      worker: number
+      pid: number
+      code: number | null
+      signal: string | null
+      problem: string | undefined
+      seconds: number
+    }>('error', 'worker.ended'),
     signingKeyCreated: tell<{ file: string; kid: string }>('info', 'signing-key.created'),
 
     launchAccepted: audit<
@@ -153,19 +170,11 @@ export function createEvents(log: Logger, pseudonym: () => Pseudonym | undefined
     contentKept: tell<{ webapp: string; name: string; changes: number; until: number }>('warn', 'content.kept'),
     contentDropped: tell<{ webapp: string; name: string; changes: number; reason: string }>('warn', 'content.dropped'),
     appReleased: tell<{ webapp: string; name: string; seconds: number }>('info', 'app.released'),
-    documentSaved: tell<{
-      webapp: string
-      senderDomain: string
-      shareId: string
-      bytes: number | undefined
-      seconds: number
-    }>('info', 'document.saved'),
-    documentKept: tell<Decision & { reason: string; bytes: number; where: 'store' | 'beside' }>(
-      'warn',
-      'document.kept',
-    ),
-    documentNotKept: tell<Decision & { reason: string; message: string }>('error', 'document.not-kept'),
-    wopiRefused: tell<Decision & Refused & { operation: string }>('warn', 'wopi.refused'),
+    documentOpened: audit<Edited & { bytes: number | undefined }>('info', 'document.opened'),
+    documentSaved: audit<Edited & { bytes: number | undefined; seconds: number }>('info', 'document.saved'),
+    documentKept: audit<Edited & { reason: string; bytes: number; where: 'store' | 'beside' }>('warn', 'document.kept'),
+    documentNotKept: tell<Edited & { reason: string; message: string }>('error', 'document.not-kept'),
+    wopiRefused: audit<Decision & Refused & Partial<Edited> & { operation: string }>('warn', 'wopi.refused'),
     editorDiscovered: tell<{ webapp: string; flavour: string; types: number; signs: boolean }>(
       'info',
       'editor.discovered',

@@ -1,10 +1,12 @@
 import type { Server } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
-import { setTimeout as pause } from 'node:timers/promises'
-import { sayGoingAway } from '../proxy/farewell.ts'
+import { setTimeout as pause, setImmediate } from 'node:timers/promises'
+import { sayGoingAway } from '../proxy/tunnel.ts'
 
 const IDLE_CHECK_MS = 100
+/** While more and more come, those who are left in the end are cut. */
+const LET_IN_MS = 1000
 
 /** Seconds. */
 export interface DrainingRules {
@@ -26,7 +28,7 @@ export function createDraining(server: Server | TlsServer) {
   })
   server.prependListener('upgrade', (_req, socket: Duplex) => {
     upgraded.add(socket)
-    socket.once('close', () => upgraded.delete(socket))
+    socket.on('close', () => upgraded.delete(socket))
   })
 
   return {
@@ -35,6 +37,7 @@ export function createDraining(server: Server | TlsServer) {
     async drain({ drainDelay, drainTimeout }: DrainingRules): Promise<void> {
       begun = true
       await pause(drainDelay * 1000)
+      await letIn(server)
       const ended = stopAccepting(server, drainTimeout)
       for (const socket of upgraded) sayGoingAway(socket)
       await ended
@@ -43,10 +46,32 @@ export function createDraining(server: Server | TlsServer) {
   }
 }
 
+/**
+ * Waits until nobody waits to be let in: the system cuts those when we stop listening, and what they have sent is lost. One
+ * connection is let in, and all that has come over the others is read, in each turn of the event loop.
+ */
+async function letIn(server: Server | TlsServer): Promise<void> {
+  const endsAt = performance.now() + LET_IN_MS
+  let came = true
+  const come = () => {
+    came = true
+  }
+  server.on('connection', come)
+  while (came && performance.now() < endsAt) {
+    came = false
+    await setImmediate()
+  }
+  server.off('connection', come)
+}
+
 function stopAccepting(server: Server | TlsServer, seconds: number): Promise<void> {
   return new Promise((resolve) => {
     // A connection whose last request came before the draining stays open after its answer.
-    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+    const idle = setInterval(async () => {
+      // What has come over them is read first.
+      await setImmediate()
+      server.closeIdleConnections()
+    }, IDLE_CHECK_MS)
     const end = () => {
       clearInterval(idle)
       clearTimeout(late)

@@ -37,7 +37,10 @@ export type EndReason =
   | 'closed'
   | 'superseded'
   | 'unpaired'
+  /** An operator ended this one session. */
   | 'operator'
+  /** An operator revoked the share. */
+  | 'blocked'
 
 /** What is left of an ended session for a day. */
 export interface Remainder {

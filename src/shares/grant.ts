@@ -138,7 +138,7 @@ function shareUnknown({ clientId, pairing }: VerifiedCredential) {
 
 /** One answer for a record that is gone, on whichever path it is met. */
 function shareRevoked() {
-  return gone('share_revoked', 'The share was revoked by its owner.')
+  return gone('share_revoked', 'The share was revoked, by its owner or by an operator of this gateway.')
 }
 
 /**

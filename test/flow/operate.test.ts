@@ -1,11 +1,16 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { startRedis } from '../contract/redis-server.ts'
+import { SERVICE_TOKEN, startFakeHub } from '../unit/apps/jupyterhub/fake-hub.ts'
 import { runCommand } from './command.ts'
-import { BOB, launch, openWebSocket, type Scene, startScene } from './harness.ts'
+import { BOB, launch, navigation, openWebSocket, type Scene, startScene } from './harness.ts'
+import { until } from './until.ts'
 
 describe('the operator’s commands, beside a running gateway', () => {
   let scene: Scene
-  const run = (...args: string[]) => runCommand([...args, '--config', scene.gateway.configFile])
+  const run = (...args: string[]) => runIn(scene, ...args)
   const rows = async (...args: string[]) =>
     JSON.parse((await run(...args, '--json')).stdout) as Record<string, unknown>[]
 
@@ -47,8 +52,13 @@ describe('the operator’s commands, beside a running gateway', () => {
       `domain=${scene.alice.domain} share=${opened.share.providerId} state=revoked sessionsEnded=1\n`,
     ])
     expect(stderr).toContain('"event":"share.revoked"')
+    expect(stderr).toContain('"reason":"blocked"')
     expect((await closed) - answeredAt).toBeLessThan(1000)
     expect((await scene.visit('/notes/', opened)).status).toBe(401)
+    const page = await scene.visit('/notes/', opened, { headers: navigation })
+    expect(page.header('location')).toBe('/notes/.ocm/expired?reason=blocked')
+    const told = (await scene.send('/notes/.ocm/expired?reason=blocked')).body.toString()
+    expect(told).toContain('An operator of this gateway has blocked it')
     expect((await launch(scene.gateway, opened.token)).status).toBe(410)
     const [shown] = await rows('shares', 'show', scene.alice.domain, opened.share.providerId)
     expect(shown).toMatchObject({ state: 'revoked' })
@@ -127,3 +137,51 @@ it('a store in memory is refused with words', async () => {
   expect([code, stderr]).toEqual([1, expect.stringContaining('only the running gateway knows its shares')])
   await scene.close()
 })
+
+describe.each([
+  { over: 'SQLite', storeAt: async () => undefined },
+  {
+    over: 'Redis',
+    async storeAt() {
+      const redis = await startRedis()
+      onTestFinished(() => redis.stop())
+      return redis.url
+    },
+  },
+])('over $over, a notebook server', ({ storeAt }) => {
+  it.each(['shares revoke', 'sessions end'])(
+    'is stopped at once after %s, not at the next housekeeping',
+    async (what) => {
+      const hub = await startFakeHub()
+      onTestFinished(() => hub.close())
+      const folder = mkdtempSync(join(tmpdir(), 'hub-'))
+      onTestFinished(() => rmSync(folder, { recursive: true }))
+      const apiTokenFile = join(folder, 'token')
+      writeFileSync(apiTokenFile, SERVICE_TOKEN)
+      const jupyterhub = { apiTokenFile, content: 'none' }
+      const store = await storeAt()
+      const scene = await startScene({
+        ...(store && { store }),
+        webapps: ({ origin }) => [
+          { name: 'notebooks', kind: 'jupyterhub', publicUrl: `${origin}/jupyter/`, upstream: hub.url, jupyterhub },
+        ],
+      })
+      onTestFinished(() => scene.close())
+      const share = await scene.share()
+      const opened = await launch(scene.gateway, await scene.token({ share }), { at: '/jupyter/.ocm/open' })
+      const events = `${opened.location}/events`
+      expect((await scene.send(events, { headers: { cookie: opened.cookie } })).status).toBe(200)
+      await until('a server runs', () => [...hub.users.values()].some(({ server }) => server?.state === 'ready'))
+      const [session] = JSON.parse((await runIn(scene, 'sessions', 'list', '--json')).stdout) as { session: string }[]
+      const named = {
+        'shares revoke': [scene.alice.domain, share.providerId],
+        'sessions end': [session?.session ?? ''],
+      }
+      const { code } = await runIn(scene, ...what.split(' '), ...(named[what as keyof typeof named] ?? []))
+      expect(code).toBe(0)
+      await until('its server and user are gone', () => hub.users.size === 0, 5)
+    },
+  )
+})
+
+const runIn = (scene: Scene, ...args: string[]) => runCommand([...args, '--config', scene.gateway.configFile])

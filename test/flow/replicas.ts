@@ -1,10 +1,16 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { type SendingServer, type ShareWish, startSendingServer } from '../../src/demo/sending-server.ts'
+import {
+  type SendingServer,
+  type SentShare,
+  type ShareWish,
+  startSendingServer,
+} from '../../src/demo/sending-server.ts'
+import { signRequest } from '../../src/trust/http-signature.ts'
 import { type RedisServer, startRedis } from '../contract/redis-server.ts'
 import { type Address, type GatewayProcess, startGatewayProcess } from './gateway-process.ts'
-import { BOB, launch, pairWith } from './harness.ts'
+import { BOB, launch, pairWith, send } from './harness.ts'
 import { keepSecret } from './leaks.ts'
 import { startRecorder } from './recorder.ts'
 
@@ -16,7 +22,7 @@ interface Replica extends Address {
 }
 
 /**
- * Alice’s cloud, an app that records, and gateways that share one Redis, behind a balancer that is told where to go.
+ * Alice’s cloud, an app that records, and gateways that share one Redis, behind one address.
  *
  * @param redisPorts where each gateway reaches Redis
  */
@@ -46,6 +52,13 @@ export async function startReplicas(
     keepSecret(made.sharedSecret)
     return made
   }
+  /** A request of Alice’s cloud, at one replica. @param created when it was signed, epoch seconds */
+  async function backChannel(at: Address, path: string, document: object, created = Date.now() / 1000) {
+    const body = JSON.stringify(document)
+    const message = { method: 'POST', url: `${origin}/ocm/${path}`, body: Buffer.from(body) }
+    const headers = { 'Content-Type': 'application/json', ...signRequest(message, alice.keys.current, created) }
+    return send(at, `/ocm/${path}`, { method: 'POST', headers: { ...headers, 'content-length': undefined }, body })
+  }
   return {
     alice,
     app,
@@ -60,10 +73,11 @@ export async function startReplicas(
       if (launched.status !== 303) throw new Error(`refused: ${launched.status} ${launched.response.body}`)
       return { ...launched, share: opening, token }
     },
-    /** The back channel, through one replica. @returns the status of the answer */
+    announce: (at: Address, made: SentShare, created?: number) =>
+      backChannel(at, 'shares', alice.notification(made), created),
+    /** @returns the status of the answer */
     async revoke(at: Address, { providerId }: { providerId: string }): Promise<number> {
-      balancer.goTo(at.port)
-      return (await alice.revoke({ sender: alice.address, providerId })).status
+      return (await backChannel(at, 'revoke', { sender: alice.address, providerId })).status
     },
     async close(): Promise<void> {
       await Promise.all(replicas.map(({ process }) => process.stop()))

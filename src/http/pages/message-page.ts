@@ -82,6 +82,11 @@ const ENDINGS: Record<string, Ending> = {
   },
   closed: { heading: 'The application was closed', text: 'Your cloud has asked for it.' },
   operator: { heading: 'The application was closed', text: 'An operator of this gateway has closed it.' },
+  blocked: {
+    heading: 'This share is no longer served here',
+    text: 'An operator of this gateway has blocked it, so the application was closed. Its owner may not know of it.',
+    next: ASK_OWNER,
+  },
 }
 
 const NEVER_OPENED: Ending = {
