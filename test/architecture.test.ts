@@ -4,21 +4,20 @@ import { expect, it } from 'vitest'
 
 const ROOMS = ['core', 'config', 'store', 'trust', 'shares', 'resources', 'sessions', 'apps', 'proxy', 'http', 'admin']
 /** The composition root and its kin see all. */
-const ROOFS = ['gateway.ts', 'cli.ts', 'check.ts', 'check-online.ts', 'operate.ts', 'why.ts', 'demo']
+const ROOFS = ['gateway.ts', 'cli.ts', 'check.ts', 'check-online.ts', 'operate.ts', 'why.ts', 'workers', 'demo']
 
 /** One library, one home. */
 const HOMES: Record<string, RegExp> = {
   jose: /^(trust|demo)\//,
   express: /^(http|admin|demo)\//,
   helmet: /^(http|admin|demo)\//,
-  'http-proxy-middleware': /^proxy\/websocket\.ts$/,
   undici: /^(core\/outbound|proxy\/forward|apps\/jupyterhub\/[\w-]+)\.ts$/,
   '@opentelemetry/api': /^admin\/open-telemetry\.ts$/,
   '@opentelemetry/core': /^admin\/open-telemetry\.ts$/,
   '@opentelemetry/exporter-trace-otlp-proto': /^admin\/open-telemetry\.ts$/,
   '@opentelemetry/resources': /^admin\/open-telemetry\.ts$/,
   '@opentelemetry/sdk-trace': /^admin\/open-telemetry\.ts$/,
-  pino: /^(core\/events|gateway)\.ts$/,
+  pino: /^(core\/events|gateway|workers\/\w+)\.ts$/,
   'prom-client': /^admin\//,
   'structured-headers': /^trust\//,
   'fast-xml-parser': /^apps\/wopi\/discovery\.ts$/,
@@ -65,6 +64,15 @@ it('tracing is loaded when it is asked for, and not before', () => {
   const loaders = sources.filter((file) => /open-telemetry\.ts'/.test(readFileSync(posix.join('src', file), 'utf8')))
   expect(loaders).toEqual(['cli.ts'])
   expect(readFileSync('src/cli.ts', 'utf8')).toContain("await import('./admin/open-telemetry.ts')")
+})
+
+it('what several workers need is loaded when there are several, and not before', () => {
+  const loaders = imports.filter(({ file, to }) => top(file) !== 'workers' && /\/workers\/|^node:cluster$/.test(to))
+  const types = /^import type .* from '\.\/workers\/worker\.ts'$/m
+  expect(loaders.map(({ file }) => file)).toEqual(['cli.ts', 'cli.ts', 'cli.ts'])
+  const text = readFileSync('src/cli.ts', 'utf8')
+  expect(text).toMatch(types)
+  for (const name of ['primary', 'worker']) expect(text).toContain(`await import('./workers/${name}.ts')`)
 })
 
 it('only the command line reads the process', () => {

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { z } from 'zod'
 import type { Fields, Permission, Webapp } from '../config/schema.ts'
+import type { Awaitable } from '../core/awaitable.ts'
 import type { Events } from '../core/events.ts'
 import type { Html } from '../core/html.ts'
 import type { Outbound } from '../core/outbound.ts'
@@ -146,6 +147,8 @@ export interface HostCall extends RequestTarget {
   readonly requestId: string
   /** From now on the end of that session cuts the connection. @returns takes it back */
   endWith(idHash: string): () => void
+  /** From now on what goes over the connection counts for that session. */
+  countFor(session: Session): void
 }
 
 /**
@@ -210,7 +213,7 @@ export interface App {
   /** What people and programs may know of the app’s side of a session; part of the answer of `S.ocm/session`. */
   describe?(session: Session): Promise<Description>
   /** Headers to add towards the app for this session; `undefined` when the app has to be prepared (again) first. */
-  credentials(session: Session): Promise<Readonly<Record<string, string>> | undefined>
+  credentials(session: Session): Awaitable<Readonly<Record<string, string>> | undefined>
   /**
    * Asked when the app has lost a session’s user (`ForwardPolicy.endedLocations`).
    *

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { serves } from '../apps/matching.ts'
+import type { Awaitable } from '../core/awaitable.ts'
 import { forbidden } from '../core/errors.ts'
 import type { Target } from '../proxy/target.ts'
-import { hashCookieValue, splitCookies } from '../sessions/cookie.ts'
+import { createCookieReader, type SplitCookies } from '../sessions/cookie.ts'
 import type { Remainder, Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Pairings } from '../trust/pairings.ts'
@@ -40,23 +41,28 @@ export function createAuthenticate({
     return pairings.find(senderDomain) !== undefined && serves(webapp, senderDomain)
   }
 
-  /** @throws {GatewayError} 403 `not_this_session` when `target` names what none of the browser’s sessions has open */
-  return async (
-    { headers }: IncomingMessage,
+  const readCookies = createCookieReader(cookiePrefix)
+
+  /** The usual case, without asking anybody: one cookie, of a session that was found a moment ago. */
+  function atOnce({ app }: Site, scope: string | undefined, candidates: SplitCookies['ours']): Session | undefined {
+    const [cookie] = candidates
+    if (cookie === undefined || candidates.length > 1 || app.owns !== undefined) return undefined
+    const found = sessions.known(cookie.idHash)
+    return found?.webapp === app.webapp.name && found.scope === scope ? found : undefined
+  }
+
+  async function lookUp(
     site: Site,
     scope: string | undefined,
-    target?: Target,
-  ): Promise<Authenticated> => {
+    target: Target | undefined,
+    candidates: SplitCookies['ours'],
+  ): Promise<Omit<Authenticated, 'appCookies'>> {
     const { app } = site
-    const { ours, rest } = splitCookies(headers.cookie, cookiePrefix)
-    const prefix = `${cookiePrefix}-${site.app.webapp.name}-`
     let newest: Session | undefined
     let ended: Remainder | undefined
     let foreign = false
-    const candidates = ours.filter(({ name }) => name.startsWith(prefix))
     // Browsers send the oldest first.
-    for (const { value } of candidates.slice(-MAX_COOKIES)) {
-      const idHash = hashCookieValue(value)
+    for (const { idHash } of candidates.slice(-MAX_COOKIES)) {
       const found = sessions.known(idHash) ?? (await sessions.find(idHash))
       if (found === undefined) continue
       if (!('grant' in found)) {
@@ -70,13 +76,30 @@ export function createAuthenticate({
       else foreign = true
     }
     if (newest === undefined && foreign) throw notThisSession()
-    if (newest === undefined || (candidates.length === 1 && app.owns === undefined))
-      return { session: newest, ended, appCookies: rest }
+    if (newest === undefined || (candidates.length === 1 && app.owns === undefined)) return { session: newest, ended }
     // While the rest was looked at, it may have ended, and whoever ended it cut only the connections that were there.
     const now = sessions.known(newest.idHash) ?? (await sessions.find(newest.idHash))
-    return now !== undefined && 'grant' in now
-      ? { session: now, ended, appCookies: rest }
-      : { session: undefined, ended: now, appCookies: rest }
+    return now !== undefined && 'grant' in now ? { session: now, ended } : { session: undefined, ended: now }
+  }
+
+  /**
+   * Answers at once where it can.
+   *
+   * @throws {GatewayError} 403 `not_this_session` when `target` names what none of the browser’s sessions has open
+   */
+  return (
+    { headers }: IncomingMessage,
+    site: Site,
+    scope: string | undefined,
+    target?: Target,
+  ): Awaitable<Authenticated> => {
+    const { ours, rest: appCookies } = readCookies(headers.cookie)
+    const prefix = `${cookiePrefix}-${site.app.webapp.name}-`
+    const candidates = ours.filter(({ name }) => name.startsWith(prefix))
+    if (candidates.length === 0) return { session: undefined, ended: undefined, appCookies }
+    const session = atOnce(site, scope, candidates)
+    if (session !== undefined && isServed(session, site)) return { session, ended: undefined, appCookies }
+    return lookUp(site, scope, target, candidates).then((found) => ({ ...found, appCookies }))
   }
 }
 

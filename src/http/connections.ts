@@ -26,7 +26,7 @@ export function limitConnections(server: Server | TlsServer, rules: () => Connec
     const client = clients.get(name) ?? { open: 0, told: false }
     clients.set(name, client)
     client.open += 1
-    socket.once('close', () => {
+    socket.on('close', () => {
       client.open -= 1
       if (client.open === 0) clients.delete(name)
     })

@@ -6,7 +6,7 @@ import { badRequest, gone, invalidToken, notFound, unavailable, unsupportedMedia
 import type { Events } from '../core/events.ts'
 import { decodePath } from '../proxy/target.ts'
 import type { Resources } from '../resources/resources.ts'
-import { cookieName, hashCookieValue, setCookie, splitCookies } from '../sessions/cookie.ts'
+import { cookieName, setCookie, splitCookies } from '../sessions/cookie.ts'
 import { partyOf, type Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Grant, Grants } from '../shares/grant.ts'
@@ -108,7 +108,7 @@ export function createLaunch({
       frameAncestors: frameAncestorsOf(opening.receiver, grant.share),
       suffix: opening.suffix,
       query: opening.query,
-      presented: presented.filter((cookie) => cookie.name === name).map(({ value }) => hashCookieValue(value)),
+      presented: presented.filter((cookie) => cookie.name === name).map(({ idHash }) => idHash),
       limit,
     })
   }

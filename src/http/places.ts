@@ -62,9 +62,7 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
     const { pathname, origin, host } = new URL(app.webapp.publicUrl)
     return { app, base: pathname, origin, host }
   })
-  const gatewayHosts = new Set(spellings(gateway))
-  const sitesByHost = groupByHost(sites)
-  const appHosts = sites.flatMap(appHostOf)
+  const hosts = createHosts(gateway, sites)
   const own = new Map<string, Operation>([
     ['/.well-known/jwks.json', 'jwks'],
     [server.integrationApi, 'liveness'],
@@ -76,10 +74,11 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
     const { app, base } = site
     const launch = launchSuffix(site, path)
     if (launch !== undefined) return { kind: 'own', operation: 'launch', site, suffix: launch }
-    if (path === `${base}.ocm/expired`) return { kind: 'own', operation: 'expired', site }
+    if (path.startsWith('.ocm/expired', base.length) && path.length === base.length + '.ocm/expired'.length)
+      return { kind: 'own', operation: 'expired', site }
     const scope = app.scopeOf(path)
     if (scope === undefined) return { kind: 'outside', site }
-    if (!path.startsWith(`${scope}.ocm/`)) return { kind: 'app', site, scope }
+    if (!(path.startsWith('.ocm/', scope.length) && path.startsWith(scope))) return { kind: 'app', site, scope }
     const name = path.slice(scope.length + '.ocm/'.length)
     const operation = Object.hasOwn(SCOPE_OPERATIONS, name) ? SCOPE_OPERATIONS[name] : undefined
     if (operation !== undefined) return { kind: 'own', operation, site, scope }
@@ -93,22 +92,16 @@ export function createPlaces(server: ServerConfig, apps: readonly App[]) {
      * @throws {GatewayError} 400 `host_malformed`, 421 `host_unknown`, 404 `no_such_page`, 400 `target_ambiguous`
      */
     find(host: string | undefined, { path }: Target): Place {
-      if (host === undefined || !HOST.test(host))
-        throw badRequest('host_malformed', 'The Host header is missing or malformed.')
-      const name = host.toLowerCase()
-      const isGateway = gatewayHosts.has(name)
-      const here = sitesByHost.get(name) ?? []
-      const appHost = appHosts.find(({ names, base }) => names.includes(name) && path.startsWith(base))
-      if (appHost !== undefined) return { kind: 'host', site: appHost.site }
-      const isKnown = isGateway || here.length > 0 || appHosts.some(({ names }) => names.includes(name))
-      if (!isKnown) throw misdirected('host_unknown', 'This gateway does not serve that host.')
-      const operation = isGateway ? own.get(path) : undefined
+      const here = (host !== undefined && hosts.get(host)) || hosts.get(canonicalHost(host))
+      if (here === undefined) throw misdirected('host_unknown', 'This gateway does not serve that host.')
+      for (const { base, site } of here.apps) if (path.startsWith(base)) return { kind: 'host', site }
+      const operation = here.isGateway ? own.get(path) : undefined
       if (operation !== undefined) return { kind: 'own', operation }
-      for (const site of here) {
+      for (const site of here.sites) {
         const alias = site.app.webapp.launchAliases.find((at) => path === at || path.startsWith(`${at}/`))
         if (alias !== undefined) return { kind: 'own', operation: 'launch', site, suffix: path.slice(alias.length + 1) }
       }
-      const site = here.find(({ base }) => path.startsWith(base))
+      const site = here.sites.find(({ base }) => path.startsWith(base))
       const place = site === undefined ? undefined : below(site, path)
       if (place === undefined || place.kind === 'outside') checkScopeDeciding(path)
       if (place === undefined) throw notFound('no_such_page', 'There is nothing at this address.')
@@ -125,18 +118,38 @@ function launchSuffix({ base }: Site, path: string): string | undefined {
   return rest.startsWith('/') ? rest.slice(1) : undefined
 }
 
-/** Where a kind answers programs itself. */
-function appHostOf(site: Site): { site: Site; names: string[]; base: string }[] {
-  const { host } = site.app
-  return host === undefined ? [] : [{ site, names: spellings(new URL(host.url)), base: new URL(host.url).pathname }]
+/** What is served at one host. */
+interface Host {
+  isGateway: boolean
+  readonly sites: Site[]
+  /** Where a kind answers programs itself. */
+  readonly apps: { readonly base: string; readonly site: Site }[]
 }
 
-function groupByHost(sites: readonly Site[]): Map<string, Site[]> {
-  const groups = new Map<string, Site[]>()
-  for (const site of sites) {
-    for (const name of spellings(new URL(site.origin))) groups.set(name, [...(groups.get(name) ?? []), site])
+/** Every host that is served, by all its spellings in lower case. */
+function createHosts(gateway: URL, sites: readonly Site[]): ReadonlyMap<string, Host> {
+  const hosts = new Map<string, Host>()
+  const at = (url: URL, add: (host: Host) => void) => {
+    for (const name of spellings(url)) {
+      const host = hosts.get(name) ?? { isGateway: false, sites: [], apps: [] }
+      hosts.set(name, host)
+      add(host)
+    }
   }
-  return groups
+  at(gateway, (host) => (host.isGateway = true))
+  for (const site of sites) {
+    at(new URL(site.origin), ({ sites }) => sites.push(site))
+    const own = site.app.host && new URL(site.app.host.url)
+    if (own !== undefined) at(own, ({ apps }) => apps.push({ base: own.pathname, site }))
+  }
+  return hosts
+}
+
+/** @throws {GatewayError} 400 `host_malformed` */
+function canonicalHost(host: string | undefined): string {
+  if (host === undefined || !HOST.test(host))
+    throw badRequest('host_malformed', 'The Host header is missing or malformed.')
+  return host.toLowerCase()
 }
 
 /** A host as it may stand in `Host`: the default port may be given. */

@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { AppRequest, Intervention } from '../apps/app.ts'
 import { templateHeaders } from '../apps/headers.ts'
+import { type Awaitable, andThen } from '../core/awaitable.ts'
 import { forbidden, type GatewayError, tooLarge, unavailable } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 import { asking, type Tracing } from '../core/tracing.ts'
-import { createUpstream } from '../proxy/forward.ts'
+import { createUpstream, type Forwarding } from '../proxy/forward.ts'
 import { requestHeaders } from '../proxy/request-headers.ts'
 import { responseHeaders } from '../proxy/response-headers.ts'
 import { decodePath, dropQueryParameters, type Target } from '../proxy/target.ts'
@@ -39,6 +40,9 @@ export interface AppRequestContext {
   readonly target: Target
   readonly scope: string
 }
+
+/** Header lines that the gateway adds. Names lower case. */
+type Credentials = Readonly<Record<string, string>>
 
 export type Proxying = ReturnType<typeof createProxying>
 
@@ -76,7 +80,7 @@ export function createProxying(
     req: IncomingMessage,
     { client, target, scope }: AppRequestContext,
     { session, appCookies }: Authenticated,
-    credentials: Readonly<Record<string, string>>,
+    credentials: Credentials,
     { body, headers, responseHeaders: answered }: Intervention = {},
   ) {
     const mount = app.mount(scope)
@@ -130,46 +134,95 @@ export function createProxying(
   ): () => void {
     if (connection.closed) return () => {}
     const remove = live.add(idHash, () => void connection.destroy(), grant?.permissions)
-    connection.once('close', remove)
+    connection.on('close', remove)
     return remove
   }
 
-  /** What goes over this connection from now on counts for the session. A short body may have come with the headers. */
-  function meter(session: Session, { socket, headers }: IncomingMessage, connection: ServerResponse | Duplex): void {
+  /**
+   * What goes over this connection from now on counts for the session. A short body may have come with the headers.
+   *
+   * @returns to be called when it is over
+   */
+  function meter(session: Session, { socket, headers }: IncomingMessage): () => void {
     const { bytesRead, bytesWritten } = socket
-    connection.once('close', () => {
-      const bytesIn = Math.max(socket.bytesRead - bytesRead, Number(headers['content-length'] ?? 0))
+    const announced = Number(headers['content-length'] ?? 0)
+    return () => {
+      const bytesIn = Math.max(socket.bytesRead - bytesRead, announced)
       traffic.count(session, { bytesIn, bytesOut: socket.bytesWritten - bytesWritten })
+    }
+  }
+
+  /**
+   * An admitted request: cut with its session, and counted for it. One listener, since Node copies longer lists for every
+   * event.
+   */
+  function hold(session: Session, req: IncomingMessage, res: ServerResponse): Forwarding['onClose'] {
+    if (res.closed) return () => {}
+    const remove = live.add(session.idHash, () => void res.destroy(), session.grant.permissions)
+    const count = meter(session, req)
+    let then: (() => void) | undefined
+    res.on('close', () => {
+      remove()
+      count()
+      then?.()
+    })
+    return (listener) => {
+      then = listener
+    }
+  }
+
+  /** An open WebSocket, for as long as it is: nothing of its handshake is kept. */
+  function holdOpen(session: Session, req: IncomingMessage, socket: Duplex): void {
+    const count = meter(session, req)
+    events.webSocketOpened({ webapp: webapp.name })
+    socket.on('close', () => {
+      count()
+      events.webSocketClosed({ webapp: webapp.name })
     })
   }
 
-  async function forward(
+  function forward(
     req: IncomingMessage,
     res: ServerResponse,
     context: AppRequestContext,
     authenticated: Authenticated,
-    intervene?: () => Promise<Intervention> | undefined,
-  ): Promise<void> {
+    credentials: Credentials,
+    onClose: Forwarding['onClose'],
+    intervention?: Intervention,
+  ): Promise<number | undefined> {
+    if (res.closed) return Promise.resolve(undefined)
     const { session } = authenticated
-    const credentials = session === undefined ? {} : await app.credentials(session)
-    if (credentials === undefined) return startFirst(req, res, context.scope)
-    const intervention = await intervene?.()
     const { method = req.method ?? '', body } = intervention ?? {}
+    const startedAt = performance.now()
+    const canRestart = app.lost !== undefined && session !== undefined && isNavigation(req)
+    const send = (tracingHeaders?: Credentials) => {
+      const all = tracingHeaders === undefined ? credentials : { ...credentials, ...tracingHeaders }
+      const rules = rulesFor(req, context, authenticated, all, intervention)
+      const answer = (raw: readonly string[]) => orStartedAgain(session as Session, rules.responseHeaders(raw))
+      const responseHeaders = canRestart ? answer : rules.responseHeaders
+      const { path, headers } = rules
+      return upstream.request(req, res, { method, body, path, headers, responseHeaders, onClose })
+    }
+    return traced(method, send).then((code) => {
+      events.proxied({ webapp: webapp.name, code, seconds: (performance.now() - startedAt) / 1000 })
+      return code
+    })
+  }
+
+  function traced(method: string, send: (headers?: Credentials) => Promise<number>): Promise<number> {
+    if (tracing === undefined) return send()
+    return asking(tracing, { name: `${method} ${webapp.name}`, 'ocm.webapp': webapp.name }, send)
+  }
+
+  /** A kind that looks at a request hears what became of it, however that was. */
+  async function forwardIntervened(
+    intervention: Intervention | undefined,
+    send: (intervention: Intervention | undefined) => Promise<number | undefined>,
+  ): Promise<number | undefined> {
     let status: number | undefined
     try {
-      if (res.closed) return
-      const startedAt = performance.now()
-      const canRestart = app.lost !== undefined && session !== undefined && isNavigation(req)
-      status = await asking(tracing, { name: `${method} ${webapp.name}`, 'ocm.webapp': webapp.name }, (traced) => {
-        const rules = rulesFor(req, context, authenticated, { ...credentials, ...traced }, intervention)
-        const answer = (raw: readonly string[]) => {
-          const headers = rules.responseHeaders(raw)
-          return canRestart ? orStartedAgain(session, headers) : headers
-        }
-        const forwarding = { ...rules, method, responseHeaders: answer, ...(body && { body }) }
-        return upstream.request(req, res, forwarding)
-      })
-      events.proxied({ webapp: webapp.name, code: status, seconds: (performance.now() - startedAt) / 1000 })
+      status = await send(intervention)
+      return status
     } finally {
       intervention?.answered?.(status)
     }
@@ -177,43 +230,57 @@ export function createProxying(
 
   function interveneIn(req: IncomingMessage, session: Session, request: AppRequest, { path, query }: Target) {
     const inspected = { ...request, rawPath: path, query, headers: req.headers }
-    return () => app.intervene?.(session, inspected, (maxBytes) => readBody(req, maxBytes))
+    return app.intervene?.(session, inspected, (maxBytes) => readBody(req, maxBytes))
+  }
+
+  /** Past the door: what is left are the rules of the share and of the app. */
+  function admit(
+    req: IncomingMessage,
+    res: ServerResponse,
+    context: AppRequestContext,
+    authenticated: Authenticated,
+  ): Awaitable<unknown> {
+    const { session, ended } = authenticated
+    if (session === undefined) return withoutSession(req, res, context, ended)
+    const request = authorize(req, session, context.target, false)
+    const onClose = hold(session, req, res)
+    const used = andThen(sessions.used(session), () => app.credentials(session))
+    return andThen(used, (credentials): Awaitable<unknown> => {
+      if (credentials === undefined) return startFirst(req, res, context.scope)
+      const send = (intervention?: Intervention) =>
+        forward(req, res, context, authenticated, credentials, onClose, intervention)
+      const intervention = interveneIn(req, session, request, context.target)
+      return intervention === undefined ? send() : intervention.then((each) => forwardIntervened(each, send))
+    })
+  }
+
+  /** A request that no session covers: static assets, else the way out. @throws {GatewayError} 401 */
+  async function withoutSession(
+    req: IncomingMessage,
+    res: ServerResponse,
+    context: AppRequestContext,
+    ended?: Authenticated['ended'],
+  ): Promise<void> {
+    const reading = req.method === 'GET' || req.method === 'HEAD'
+    if (reading && app.isPublic(context.target.path)) {
+      const onClose = (listener: () => void) => void res.on('close', listener)
+      return void (await forward(req, res, context, NOBODY, {}, onClose))
+    }
+    const remainder = ended ?? (await authenticate(req, site, undefined)).ended
+    if (!isNavigation(req)) throw noSession(remainder)
+    res.writeHead(303, { location: exitOf(site, remainder), 'cache-control': 'no-store' }).end()
   }
 
   return {
     site,
 
     /** A plain request into a scope. @throws {GatewayError} */
-    async request(req: IncomingMessage, res: ServerResponse, context: AppRequestContext): Promise<void> {
-      const authenticated = await authenticate(req, site, context.scope, context.target)
-      const { session, ended } = authenticated
-      if (session === undefined) return this.withoutSession(req, res, context, ended)
-      endWith(session, res)
-      const request = authorize(req, session, context.target, false)
-      await sessions.used(session)
-      meter(session, req, res)
-      await forward(
-        req,
-        res,
-        context,
-        authenticated,
-        app.intervene && interveneIn(req, session, request, context.target),
-      )
+    request(req: IncomingMessage, res: ServerResponse, context: AppRequestContext): Awaitable<unknown> {
+      const authenticated = authenticate(req, site, context.scope, context.target)
+      return andThen(authenticated, (known) => admit(req, res, context, known))
     },
 
-    /** A request that no session covers: static assets, else the way out. @throws {GatewayError} 401 */
-    async withoutSession(
-      req: IncomingMessage,
-      res: ServerResponse,
-      context: AppRequestContext,
-      ended?: Authenticated['ended'],
-    ): Promise<void> {
-      const reading = req.method === 'GET' || req.method === 'HEAD'
-      if (reading && app.isPublic(context.target.path)) return forward(req, res, context, NOBODY)
-      const remainder = ended ?? (await authenticate(req, site, undefined)).ended
-      if (!isNavigation(req)) throw noSession(remainder)
-      res.writeHead(303, { location: exitOf(site, remainder), 'cache-control': 'no-store' }).end()
-    },
+    withoutSession,
 
     /** A WebSocket handshake into a scope. @throws {GatewayError} */
     async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, context: AppRequestContext): Promise<void> {
@@ -231,9 +298,7 @@ export function createProxying(
         ...rulesFor(req, context, authenticated, { ...credentials, ...tracing?.headers() }),
         onOpen: () => {
           open = true
-          meter(session, req, socket)
-          events.webSocketOpened({ webapp: webapp.name })
-          socket.once('close', () => events.webSocketClosed({ webapp: webapp.name }))
+          holdOpen(session, req, socket)
         },
         onFailure: (error) => {
           const { reason, status, message, detail } = error
@@ -247,7 +312,12 @@ export function createProxying(
     /** A request to the kind’s own host. @throws {GatewayError} */
     async host(req: IncomingMessage, res: ServerResponse, { requestId, target }: Omit<AppRequestContext, 'scope'>) {
       if (app.host === undefined) throw new Error(`${webapp.name} has no host of its own`)
-      await app.host.handle(req, res, { ...target, requestId, endWith: (idHash) => endWith({ idHash }, res) })
+      await app.host.handle(req, res, {
+        ...target,
+        requestId,
+        endWith: (idHash) => endWith({ idHash }, res),
+        countFor: (session) => void res.on('close', meter(session, req)),
+      })
     },
 
     close: () => upstream.close(),

@@ -11,6 +11,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo, BlockList } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Express } from 'express'
+import type { Awaitable } from '../core/awaitable.ts'
 import { asGatewayError, GatewayError, notFound } from '../core/errors.ts'
 import type { Events } from '../core/events.ts'
 import type { Tracing } from '../core/tracing.ts'
@@ -67,7 +68,7 @@ export function createPublicHandlers(front: () => Front, events: Events, tracing
     return proxying
   }
 
-  function answer(req: IncomingMessage, res: ServerResponse, requestId: string): Promise<void> | void {
+  function answer(req: IncomingMessage, res: ServerResponse, requestId: string): Awaitable<unknown> {
     const arrival = arrive(req, requestId)
     const { place } = arrival
     if (place.kind === 'own') return answerOurselves(req, res, arrival, place)
@@ -125,28 +126,31 @@ export function createPublicHandlers(front: () => Front, events: Events, tracing
       })
   }
 
-  const serve = async (req: IncomingMessage, res: ServerResponse) => {
+  const serve = (req: IncomingMessage, res: ServerResponse): void => {
     const requestId = newRequestId()
-    try {
-      await answer(req, res, requestId)
-    } catch (thrown) {
+    const failed = (thrown: unknown) => {
       const error = asGatewayError(thrown)
       reportRefusal(error, req, requestId)
       refuse(req, res, error, requestId)
     }
+    try {
+      const answered = answer(req, res, requestId)
+      if (answered instanceof Promise) answered.catch(failed)
+    } catch (thrown) {
+      failed(thrown)
+    }
   }
 
   const onRequest: RequestListener = (req, res) => {
-    if (tracing === undefined) return void serve(req, res)
+    if (tracing === undefined) return serve(req, res)
     const span = tracing.serving(req.headers, { 'http.request.method': req.method ?? '' })
     res.once('close', () => span.end({ 'http.response.status_code': res.statusCode }))
-    void span.run(() => serve(req, res))
+    span.run(() => serve(req, res))
   }
 
   async function serveUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const requestId = newRequestId()
-    // A client that resets its connection while we look at its handshake is no event.
-    socket.on('error', () => socket.destroy())
+    socket.on('error', destroyIt)
     await upgrade(req, socket, head, requestId).catch((thrown: unknown) => {
       const error = asGatewayError(thrown)
       reportRefusal(error, req, requestId)
@@ -170,6 +174,11 @@ function tracedAs({ method, headers }: IncomingMessage, requestId: string, place
   const webapp = place.site?.app.webapp.name
   const name = [method, what, webapp].filter((word) => word !== undefined).join(' ')
   return [name, { 'ocm.request_id': requestId, ...(webapp && { 'ocm.webapp': webapp }) }] as const
+}
+
+/** A client that resets its connection is no event. Says `this`, since a closure would keep what is around it for as long. */
+function destroyIt(this: Duplex): void {
+  this.destroy()
 }
 
 function limitBody(req: IncomingMessage, seconds: number): void {

@@ -1,10 +1,14 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type Dispatcher, Pool } from 'undici'
+import { buildConnector, type Dispatcher, Pool } from 'undici'
+import type { Awaitable } from '../core/awaitable.ts'
 import { badGateway, type GatewayError, gatewayTimeout } from '../core/errors.ts'
 
 /** Bytes of an answer that are held for a client that is slower than the app. */
 const HELD_MAX = 256 * 1024
+/** Up to so many bytes a body costs less when it is written together with its headers, as one text, than after them. */
+const SMALL_BODY_MAX = 16 * 1024
 
 /** How one app is reached. */
 export interface UpstreamOptions {
@@ -17,21 +21,26 @@ export interface UpstreamOptions {
 export interface Forwarding {
   readonly method: string
   /** In place of the client’s own. */
-  readonly body?: Buffer
+  readonly body: Buffer | undefined
   /** Path and query as the app gets them. */
   readonly path: string
   /** name, value, name, value. */
   readonly headers: string[]
   /** Name, value, name, value, as received and as sent. The body waits for a promise. */
-  readonly responseHeaders: (raw: readonly string[]) => string[] | Promise<string[]>
+  readonly responseHeaders: (raw: readonly string[]) => Awaitable<string[]>
+  /** Called once: the listener is told when the client’s connection, or its request, is over. */
+  readonly onClose: (listener: () => void) => void
 }
 
 /**
  * One app’s connections: kept alive, streamed both ways with backpressure. Trailers and 1xx answers end here.
  */
 export function createUpstream({ url, timeouts }: UpstreamOptions) {
-  const pool = new Pool(new URL(url).origin, {
-    connect: { timeout: timeouts.connect * 1000 },
+  const { origin, hostname } = new URL(url)
+  const connect = buildConnector({ timeout: timeouts.connect * 1000, allowH2: false })
+  const pool = new Pool(origin, {
+    // Its certificate is about its own name, not about the public one that our Host header says.
+    connect: (options, callback) => connect({ ...options, servername: serverName(hostname) }, callback),
     headersTimeout: timeouts.response * 1000,
     bodyTimeout: timeouts.idle * 1000,
     pipelining: 1,
@@ -46,15 +55,12 @@ export function createUpstream({ url, timeouts }: UpstreamOptions) {
      * @throws {GatewayError} 502 or 504 while nothing was sent yet; later failures cut the client’s connection, so that a
      * half answer is never taken for a whole one
      */
-    request(
-      req: IncomingMessage,
-      res: ServerResponse,
-      { method, body, path, headers, responseHeaders }: Forwarding,
-    ): Promise<number> {
+    request(req: IncomingMessage, res: ServerResponse, forwarding: Forwarding): Promise<number> {
       return new Promise((resolve, reject) => {
-        const exchange = new Exchange(res, responseHeaders, resolve, reject)
-        const content = body ?? (hasBody(req) ? req : null)
-        pool.dispatch({ path, method: method as Dispatcher.HttpMethod, headers, body: content }, exchange)
+        const exchange = new Exchange(res, forwarding, resolve, reject)
+        const { path, method, headers } = forwarding
+        const body = forwarding.body ?? (hasBody(req) ? req : null)
+        pool.dispatch({ path, method: method as Dispatcher.HttpMethod, headers, body }, exchange)
       })
     },
     /** Waits for what is under way. */
@@ -62,13 +68,20 @@ export function createUpstream({ url, timeouts }: UpstreamOptions) {
   }
 }
 
+/** What TLS asks for and verifies (RFC 6066 §3): a name; an address is none, and is verified all the same. */
+export function serverName(hostname: string): string | undefined {
+  return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? hostname : undefined
+}
+
 /** RFC 9112 §6.3: a request has a body when it says so. */
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
-/** A reason phrase that Node sends; it has no meaning, so that any other is left out (RFC 9112 §4). */
-const SENDABLE_REASON = /^[\t\x20-\x7e]*$/
+/** A reason phrase that can be sent; it has no meaning, so that any other is left out (RFC 9112 §4). */
+export function sendableReason(message: string): string {
+  return /^[\t\x20-\x7e]*$/.test(message) ? message : ''
+}
 
 /** One exchange with the app, written to the client as it comes. */
 class Exchange implements Dispatcher.DispatchHandler {
@@ -85,7 +98,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   constructor(
     res: ServerResponse,
-    responseHeaders: Forwarding['responseHeaders'],
+    { responseHeaders, onClose }: Forwarding,
     resolve: (status: number) => void,
     reject: (error: GatewayError) => void,
   ) {
@@ -93,7 +106,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#responseHeaders = responseHeaders
     this.#resolve = resolve
     this.#reject = reject
-    res.on('close', () => this.#clientGone())
+    onClose(() => this.#clientGone())
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -128,7 +141,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #start(status: number, headers: IncomingHttpHeaders, message: string, sent: string[]): void {
     if (this.#res.closed) return
-    this.#res.writeHead(status, SENDABLE_REASON.test(message) ? message : '', sent)
+    this.#res.writeHead(status, sendableReason(message), sent)
     this.#missing = Number(headers['content-length'])
     this.#silent = true
     // Node holds the headers back for the first bytes of the body, which an event stream may send much later.
@@ -138,11 +151,16 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#silent = false
     this.#missing -= chunk.length
-    if (this.#missing === 0) this.#res.end(chunk)
+    if (this.#missing === 0) this.#endWith(chunk)
     else if (!this.#res.write(chunk) && this.#res.writableLength > HELD_MAX) {
       controller.pause()
       this.#res.once('drain', () => controller.resume())
     }
+  }
+
+  #endWith(chunk: Buffer): void {
+    if (chunk.length > SMALL_BODY_MAX) this.#res.end(chunk)
+    else this.#res.end(chunk.toString('latin1'), 'latin1')
   }
 
   onResponseEnd(): void {
@@ -206,7 +224,11 @@ export function refuseUpgrade(
   socket.end(
     `HTTP/1.1 ${status} Refused\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
   )
-  // A client that still sends would lose the answer to a reset; one that does not hang up is not waited for.
+  linger(socket)
+}
+
+/** A client that still sends would lose the answer to a reset; one that does not hang up is not waited for. */
+export function linger(socket: Duplex): void {
   socket.resume()
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }

@@ -32,6 +32,7 @@ const IDENTITY = new Set(['forwarded', 'x-real-ip', 'x-remote-user', 'remote-use
 const OVERRIDES = new Set(
   'x-http-method-override x-http-method x-method-override x-original-url x-original-method x-rewrite-url'.split(' '),
 )
+/** Repeated, they would mean what their first or last reader takes them for. */
 const ONCE = ['host', 'authorization', 'content-length']
 
 /** What a header name means, whoever sends it. */
@@ -41,7 +42,6 @@ interface Meaning {
   readonly folded: string
   /** Never forwarded: the connection’s, the cookies (which are sent anew), overrides, or what could pass for ours. */
   readonly dropped: boolean
-  readonly once: boolean
 }
 
 const MEANINGS_MAX = 1000
@@ -56,7 +56,7 @@ function meaningOf(name: string): Meaning {
   const folded = lower.replace(/[_.]/g, '-')
   const ours = /^x-(ocm|forwarded)-/.test(folded) || IDENTITY.has(folded)
   const dropped = ours || HOP_BY_HOP.has(lower) || OVERRIDES.has(folded) || lower === 'cookie'
-  const meaning = { lower, folded, dropped, once: ONCE.includes(lower) }
+  const meaning = { lower, folded, dropped }
   if (meanings.size >= MEANINGS_MAX) meanings.clear()
   if (name.length <= REMEMBERED_NAME_MAX) meanings.set(name, meaning)
   return meaning
@@ -69,13 +69,16 @@ function meaningOf(name: string): Meaning {
  * @throws {GatewayError} 400 `header_repeated`
  */
 export function checkSingleHeaders(raw: readonly string[]): void {
-  const seen: string[] = []
-  for (let index = 0; index < raw.length; index += 2) {
-    const { lower, once } = meaningOf(raw[index] ?? '')
-    if (!once) continue
-    if (seen.includes(lower)) throw badRequest('header_repeated', `The request has more than one ${lower} header.`)
-    seen.push(lower)
+  for (const once of ONCE) {
+    let times = 0
+    for (let index = 0; index < raw.length; index += 2) if (isNamed(raw[index], once)) times += 1
+    if (times > 1) throw badRequest('header_repeated', `The request has more than one ${once} header.`)
   }
+}
+
+/** Most names differ in length already. */
+function isNamed(name: string | undefined, lower: string): boolean {
+  return name?.length === lower.length && name.toLowerCase() === lower
 }
 
 /**
@@ -95,7 +98,7 @@ export function requestHeaders(
     const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
     const { lower, folded, dropped } = meaningOf(name)
-    if (dropped || Object.hasOwn(added, folded) || Object.hasOwn(added, lower)) continue
+    if (dropped || Object.hasOwn(added, folded) || (lower !== folded && Object.hasOwn(added, lower))) continue
     if (named?.has(lower) || policy.dropRequestHeaders.includes(lower)) continue
     headers.push(name, lower === 'destination' ? toUpstream(value) : value)
   }
@@ -110,7 +113,7 @@ export function requestHeaders(
 export function connectionNamed(raw: readonly string[]): Set<string> | undefined {
   let names: Set<string> | undefined
   for (let index = 0; index < raw.length; index += 2) {
-    if (meaningOf(raw[index] ?? '').lower !== 'connection') continue
+    if (!isNamed(raw[index], 'connection')) continue
     const value = (raw[index + 1] ?? '').toLowerCase()
     if (value === 'keep-alive' || value === 'close') continue
     names ??= new Set()

@@ -22,12 +22,10 @@ export interface ResponseRules {
 }
 
 /** What would give a share’s content power over more than its own path, or beyond its own end. */
-const OVER_THE_ORIGIN = new Set('service-worker-allowed clear-site-data report-to reporting-endpoints nel'.split(' '))
-const HOP_BY_HOP = new Set(
-  'connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade x-frame-options'.split(
-    ' ',
-  ),
-)
+const OVER_THE_ORIGIN = 'service-worker-allowed clear-site-data report-to reporting-endpoints nel'
+const HOP_BY_HOP =
+  'connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade x-frame-options'
+const DROPPED = new Set(`${OVER_THE_ORIGIN} ${HOP_BY_HOP}`.split(' '))
 
 /**
  * The headers that the browser receives: the app’s, less what is the connection’s, with framing, cookies and URLs made to fit
@@ -46,8 +44,7 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
     const value = raw[index + 1] ?? ''
     const lower = name.toLowerCase()
     if (
-      HOP_BY_HOP.has(lower) ||
-      OVER_THE_ORIGIN.has(lower) ||
+      DROPPED.has(lower) ||
       named?.has(lower) ||
       (rules.added !== undefined && Object.hasOwn(rules.added, lower)) ||
       rules.policy.dropResponseHeaders.includes(lower)
@@ -93,8 +90,15 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
   return headers
 }
 
+const directives = new WeakMap<readonly string[], string>()
+
+/** Made once for each list: a session keeps its own. */
 export function frameAncestorsDirective(sources: readonly string[]): string {
-  return `frame-ancestors ${sources.length === 0 ? "'none'" : sources.join(' ')}`
+  const made = directives.get(sources)
+  if (made !== undefined) return made
+  const directive = `frame-ancestors ${sources.length === 0 ? "'none'" : sources.join(' ')}`
+  directives.set(sources, directive)
+  return directive
 }
 
 /** A policy list (CSP 3 §2.2): in each policy `frame-ancestors` is ours, reports stay with the app’s origin, the rest stays. */

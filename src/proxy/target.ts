@@ -31,8 +31,8 @@ export function parseTarget(raw: string): Target {
   const path = question === -1 ? raw : raw.slice(0, question)
   const query = question === -1 ? '' : raw.slice(question)
   if (!raw.startsWith('/')) throw malformed('is not a path')
-  if (/[#\\]/.test(raw)) throw malformed('has a fragment or a backslash')
-  if (/[^\x21-\x7e]/.test(raw)) throw malformed('has a character that must be percent-encoded')
+  if (/[^\x21-\x7e]|[#\\]/.test(raw))
+    throw malformed('has a fragment, a backslash or a character that must be percent-encoded')
   if (path.includes('%') || path.includes('/.')) checkSegments(path)
   return { path, query }
 }

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as overHttp } from 'node:http'
+import { Agent as HttpsAgent, request as overHttps } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createProxyMiddleware, type Plugin } from 'http-proxy-middleware'
 import { badGateway, badRequest, type GatewayError } from '../core/errors.ts'
-import { prepareFarewell } from './farewell.ts'
-import { failure, type UpstreamOptions } from './forward.ts'
+import { failure, linger, sendableReason, serverName, type UpstreamOptions } from './forward.ts'
+import { openTunnel } from './tunnel.ts'
 
 /** One handshake, decided upon. */
 export interface Handshake {
@@ -12,7 +13,7 @@ export interface Handshake {
   /** name, value, name, value; without `Connection` and `Upgrade`. */
   readonly headers: readonly string[]
   readonly responseHeaders: (raw: readonly string[]) => string[]
-  /** The app accepted: both sockets are piped. */
+  /** The app accepted: from now on what one side says reaches the other. */
   readonly onOpen: () => void
   /** The app refused with plain HTTP, or failed before it answered. */
   readonly onFailure: (error: GatewayError) => void
@@ -39,95 +40,101 @@ export function checkHandshake({ method, headers, httpVersion }: IncomingMessage
   if (!valid) throw badRequest('upgrade_refused', 'Only WebSocket handshakes (version 13) may ask for an upgrade.')
 }
 
+const UPGRADED = ['connection', 'Upgrade', 'upgrade', 'websocket']
+
 /**
- * WebSocket connections to one app, over http-proxy-middleware. The app’s 101 must carry the right `Sec-WebSocket-Accept`;
- * when either side closes, the other is closed too.
+ * WebSocket connections to one app. The handshake is an HTTP request of its own; the app’s 101 must carry the right
+ * `Sec-WebSocket-Accept`. From then on the two connections are one, and nothing of the handshake is kept.
  */
 export function createWebSocketUpstream({ url, timeouts }: UpstreamOptions) {
-  const handshakes = new WeakMap<IncomingMessage, Handshake>()
-
-  const watch: Plugin = (server) => {
-    server.on('proxyReqWs', (proxyReq: ClientRequest, req: IncomingMessage, socket: Duplex) => {
-      const handshake = handshakes.get(req)
-      if (handshake === undefined) return void socket.destroy()
-      for (const header of proxyReq.getRawHeaderNames()) proxyReq.removeHeader(header)
-      setHeaders(proxyReq, handshake.headers)
-      // Also a session that ends meanwhile: its handshake must not become a WebSocket that nobody holds.
-      socket.once('close', () => proxyReq.destroy())
-      proxyReq.prependOnceListener('upgrade', (res, appSocket) => {
-        if (!isAccepted(res, req)) {
-          appSocket.destroy()
-          socket.destroy()
-          return handshake.onFailure(
-            badGateway('upstream_handshake', 'The application answered the WebSocket handshake wrongly.'),
-          )
-        }
-        res.headers = upgradeHeaders(res, handshake) as IncomingMessage['headers']
-        socket.once('close', () => appSocket.destroy())
-        appSocket.once('close', () => socket.destroy())
-        prepareFarewell(socket, appSocket)
-        handshake.onOpen()
-      })
-      proxyReq.prependOnceListener('response', (res) => {
-        res.headers = headerObject(handshake.responseHeaders(res.rawHeaders)) as IncomingMessage['headers']
-        handshake.onFailure(
-          badGateway('upstream_no_upgrade', 'The application refused the WebSocket.', {
-            detail: { status: res.statusCode },
-          }),
-        )
-      })
-    })
-    server.on('error', (error, req, client) => {
-      const clientGone = client !== undefined && 'destroyed' in client && client.destroyed
-      if (req !== undefined && !clientGone) handshakes.get(req)?.onFailure(failure(error))
-    })
-  }
-
-  const proxy = createProxyMiddleware({
-    target: new URL(url).origin,
-    ejectPlugins: true,
-    plugins: [watch],
-    agent: undefined,
-    prependPath: false,
-    upgradeTimeout: timeouts.response * 1000,
-  } as Parameters<typeof createProxyMiddleware>[0])
+  const { protocol, hostname, port } = new URL(url)
+  const [ask, agent] = protocol === 'https:' ? [overHttps, new HttpsAgent()] : [overHttp, new HttpAgent()]
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const target = { host, port, servername: serverName(hostname), agent, setHost: false } as const
 
   return {
     /** Sends a checked handshake on. The answer, good or bad, reaches the client by itself, except for a transport failure. */
     upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, handshake: Handshake): void {
-      handshakes.set(req, handshake)
-      req.url = handshake.path
-      proxy.upgrade(req, socket as Parameters<typeof proxy.upgrade>[1], head)
+      const asked = ask({ ...target, path: handshake.path, headers: [...handshake.headers, ...UPGRADED] })
+      const over = limit(asked, socket, timeouts.response)
+      asked.on('upgrade', (answer, app, appHead) => {
+        over()
+        const accepted = isAccepted(answer, req.headers['sec-websocket-key'])
+        if (accepted) join({ socket: socket as Socket, head }, { socket: app, head: appHead }, answer, handshake)
+        else {
+          app.destroy()
+          handshake.onFailure(
+            badGateway('upstream_handshake', 'The application answered the WebSocket handshake wrongly.'),
+          )
+        }
+      })
+      asked.on('response', (answer) => {
+        over()
+        passRefusal(answer, socket, handshake)
+      })
+      asked.on('error', (error) => {
+        const clientGone = socket.destroyed
+        over()
+        if (!clientGone) handshake.onFailure(failure(error))
+      })
+      asked.end()
     },
   }
 }
 
+/**
+ * Ends a handshake that takes too long, or whose client has gone. Also whose session has ended: it must not become a
+ * WebSocket that nobody holds.
+ *
+ * @returns to be called when it is over
+ */
+function limit(asked: ClientRequest, socket: Duplex, seconds: number): () => void {
+  const late = setTimeout(() => asked.destroy(new Late()), seconds * 1000)
+  const gone = () => asked.destroy()
+  socket.on('close', gone)
+  return () => {
+    clearTimeout(late)
+    socket.off('close', gone)
+  }
+}
+
+/** One side of an upgraded connection, and what came over it together with the handshake. */
+interface Side {
+  readonly socket: Socket
+  readonly head: Buffer
+}
+
+function join(client: Side, app: Side, { rawHeaders }: IncomingMessage, { responseHeaders, onOpen }: Handshake): void {
+  for (const { socket } of [client, app]) socket.setTimeout(0).setNoDelay(true).setKeepAlive(true)
+  client.socket.write(headOf(101, 'Switching Protocols', [...responseHeaders(rawHeaders), ...UPGRADED]), 'latin1')
+  for (const { socket, head } of [client, app]) if (head.length > 0) socket.unshift(head)
+  openTunnel(client.socket, app.socket)
+  onOpen()
+}
+
+function passRefusal(answer: IncomingMessage, socket: Duplex, { responseHeaders, onFailure }: Handshake): void {
+  const { statusCode: status = 502, statusMessage = '', rawHeaders } = answer
+  socket.write(headOf(status, statusMessage, [...responseHeaders(rawHeaders), 'connection', 'close']), 'latin1')
+  answer.on('error', () => socket.destroy()).on('end', () => linger(socket))
+  answer.pipe(socket)
+  onFailure(badGateway('upstream_no_upgrade', 'The application refused the WebSocket.', { detail: { status } }))
+}
+
+class Late extends Error {
+  readonly code = 'ETIMEDOUT'
+}
+
 /** RFC 6455 §4.1, client requirements 1 to 4 on the server’s answer. */
-function isAccepted({ headers, statusCode }: IncomingMessage, req: IncomingMessage): boolean {
-  const accept = createHash('sha1').update(`${req.headers['sec-websocket-key']}${GUID}`).digest('base64')
+function isAccepted({ headers, statusCode }: IncomingMessage, key: string | undefined): boolean {
+  const accept = createHash('sha1').update(`${key}${GUID}`).digest('base64')
   return (
     statusCode === 101 && headers.upgrade?.toLowerCase() === 'websocket' && headers['sec-websocket-accept'] === accept
   )
 }
 
-function setHeaders(proxyReq: ClientRequest, headers: readonly string[]): void {
-  for (const [name, values] of Object.entries(headerObject(headers))) proxyReq.setHeader(name, values)
-  proxyReq.setHeader('connection', 'Upgrade')
-  proxyReq.setHeader('upgrade', 'websocket')
-}
-
-function upgradeHeaders(res: IncomingMessage, { responseHeaders }: Handshake): Record<string, string | string[]> {
-  return { ...headerObject(responseHeaders(res.rawHeaders)), connection: 'Upgrade', upgrade: 'websocket' }
-}
-
-/** Values of one name stay separate lines. */
-function headerObject(flat: readonly string[]): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = Object.create(null)
-  for (let index = 0; index < flat.length; index += 2) {
-    const name = (flat[index] ?? '').toLowerCase()
-    const value = flat[index + 1] ?? ''
-    const before = headers[name]
-    headers[name] = before === undefined ? value : [before, value].flat()
-  }
-  return headers
+/** @param headers name, value, name, value: as a parser or our rules made them, so that none has a line break */
+function headOf(status: number, message: string, headers: readonly string[]): string {
+  let lines = `HTTP/1.1 ${status} ${sendableReason(message)}\r\n`
+  for (let index = 0; index < headers.length; index += 2) lines += `${headers[index]}: ${headers[index + 1]}\r\n`
+  return `${lines}\r\n`
 }

@@ -25,10 +25,28 @@ export function clearCookie(name: string, path: string): string {
   return `${setCookie(name, '', path)}; Max-Age=0`
 }
 
+/** A cookie with one of our names. */
+class OurCookie {
+  readonly name: string
+  readonly value: string
+  #idHash: string | undefined
+
+  constructor(name: string, value: string) {
+    this.name = name
+    this.value = value
+  }
+
+  /** What the store knows of the value; made when it is asked for. */
+  get idHash(): string {
+    this.#idHash ??= hashCookieValue(this.value)
+    return this.#idHash
+  }
+}
+
 /** What is ours and what is the app’s in a `Cookie` header. */
 export interface SplitCookies {
-  /** Well-formed values of cookies with one of our names, in the order sent. */
-  readonly ours: readonly { readonly name: string; readonly value: string }[]
+  /** Those with a well-formed value, in the order sent. */
+  readonly ours: readonly OurCookie[]
   /** The rest, as sent; `''` when nothing is left. */
   readonly rest: string
 }
@@ -38,7 +56,7 @@ const VALUE = /^[A-Za-z0-9_-]{43}$/
 /** @param prefix everything that starts so is ours (compared without case), and never reaches the app */
 export function splitCookies(header: string | undefined, prefix: string): SplitCookies {
   if (header === undefined || header === '') return { ours: [], rest: '' }
-  const ours: { name: string; value: string }[] = []
+  const ours: OurCookie[] = []
   const rest: string[] = []
   const start = `${prefix.toLowerCase()}-`
   for (const pair of header.split(';')) {
@@ -50,7 +68,23 @@ export function splitCookies(header: string | undefined, prefix: string): SplitC
       continue
     }
     const value = equals === -1 ? '' : cookie.slice(equals + 1).trim()
-    if (VALUE.test(value)) ours.push({ name, value })
+    if (VALUE.test(value)) ours.push(new OurCookie(name, value))
   }
   return { ours, rest: rest.join('; ') }
+}
+
+const REMEMBERED_MAX = 1000
+const REMEMBERED_LENGTH_MAX = 4096
+
+/** `splitCookies`, for each header once: a page sends the same one with all its requests. */
+export function createCookieReader(prefix: string): (header: string | undefined) => SplitCookies {
+  const known = new Map<string, SplitCookies>()
+  return (header = '') => {
+    const before = known.get(header)
+    if (before !== undefined) return before
+    const split = splitCookies(header, prefix)
+    if (known.size >= REMEMBERED_MAX) known.clear()
+    if (header.length <= REMEMBERED_LENGTH_MAX) known.set(header, split)
+    return split
+  }
 }

@@ -1,3 +1,4 @@
+import type { Awaitable } from '../../core/awaitable.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Grant } from '../../shares/grant.ts'
 import type { AppTools } from '../app.ts'
@@ -48,13 +49,14 @@ export function createIdentity(
     }
   }
 
-  return async (session: Session): Promise<Record<string, string>> => {
+  return (session: Session): Awaitable<Record<string, string>> => {
     const { grant } = session
     const cached = cache.get(grant)
     if (cached !== undefined && now() < cached.until) return cached.headers
     const expiresAt = Math.min(now() + ASSERTION_SECONDS, session.expiresAt)
-    const headers = await make(grant, expiresAt)
-    cache.set(grant, { until: expiresAt - RENEW_BEFORE_SECONDS, headers })
-    return headers
+    return make(grant, expiresAt).then((headers) => {
+      cache.set(grant, { until: expiresAt - RENEW_BEFORE_SECONDS, headers })
+      return headers
+    })
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createFrames } from '../../../src/proxy/frames.ts'
+import { Frames } from '../../../src/proxy/frames.ts'
 
 /** A frame as a server sends it, or a client (RFC 6455 §5.2). */
 function frame(length: number, masked = false): Buffer {
@@ -23,12 +23,12 @@ describe('the frames of a WebSocket', () => {
         const whole = wishes.map(([length, masked]) => frame(length, masked))
         const ends = new Set(whole.map((_, index) => Buffer.concat(whole.slice(0, index + 1)).length).concat(0))
         const bytes = Buffer.concat(whole)
-        const frames = createFrames()
+        const frames = new Frames()
         let at = 0
         for (const cut of [...cuts, bytes.length]) {
           frames.follow(bytes.subarray(at, at + cut))
           at = Math.min(at + cut, bytes.length)
-          expect(frames.between()).toBe(ends.has(at))
+          expect(frames.between).toBe(ends.has(at))
         }
       }),
       { numRuns: 200 },
@@ -39,18 +39,18 @@ describe('the frames of a WebSocket', () => {
     'of %i bytes: the rest of one is found in the chunk that ends it',
     (length) => {
       const [first, second] = [frame(length), frame(5)]
-      const frames = createFrames()
+      const frames = new Frames()
       frames.follow(first.subarray(0, 1))
       expect(frames.finish(Buffer.concat([first.subarray(1), second]))).toBe(first.length - 1)
-      expect(frames.between()).toBe(true)
+      expect(frames.between).toBe(true)
       expect(frames.finish(second)).toBe(0)
     },
   )
 
   it('a frame that does not end in a chunk has all of it', () => {
-    const frames = createFrames()
+    const frames = new Frames()
     frames.follow(frame(100).subarray(0, 10))
     expect(frames.finish(Buffer.alloc(20))).toBe(20)
-    expect(frames.between()).toBe(false)
+    expect(frames.between).toBe(false)
   })
 })
