@@ -8,7 +8,7 @@ import { type Cluster, startCluster } from './cluster.ts'
 import { type Fault, failovers, networkFaults, redisFaults, replicaFaults } from './faults.ts'
 import { createLoad, type Load } from './load.ts'
 import { createRandom, type Random } from './random.ts'
-import { createTroubles } from './troubles.ts'
+import { createTroubles, type Troubles } from './troubles.ts'
 
 /** Of all runs together. */
 const SECONDS = Number(process.env.CHAOS_SECONDS ?? 60)
@@ -20,6 +20,13 @@ const WATCHED = ['--min-replicas-to-write', '1', '--min-replicas-max-lag', '2', 
 const DURABLE = ['--appendfsync', 'always']
 const GROWTH_MAX = 150 * 2 ** 20
 const TIMEOUT = SECONDS * 1000 + 180_000
+
+/** What is broken, and for how long. */
+interface Breaking {
+  readonly faults: readonly Fault[]
+  readonly troubles: Troubles
+  readonly seconds: number
+}
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 
@@ -48,8 +55,10 @@ async function openWebSockets({ adminUrl }: GatewayProcess): Promise<number> {
 }
 
 /** One fault after the other, each once at least, until the time is over; in between, everything must be whole again. */
-async function breakThings(cluster: Cluster, faults: readonly Fault[], seconds: number, random: Random) {
-  const troubles = createTroubles()
+async function breakThings(
+  cluster: Cluster,
+  { faults, troubles, seconds, random }: Breaking & { readonly random: Random },
+): Promise<Load> {
   const load = createLoad(cluster, { random: createRandom(SEED + 3), troubles })
   const startedAt = performance.now()
   const elapsed = () => (performance.now() - startedAt) / 1000
@@ -80,9 +89,9 @@ async function expectAllWell(cluster: Cluster, load: Load): Promise<void> {
   await until('no WebSocket of a revoked share is open', () => load.orphans() === 0)
   await load.checkAll()
   const { revocations, ...tally } = load.tally
-  const slowest = Math.max(...revocations).toFixed(0)
-  const middle = revocations.toSorted((a, b) => a - b)[revocations.length >> 1]?.toFixed(0)
-  say(`${JSON.stringify(tally)}, revocations took ${middle} ms in the middle, ${slowest} ms at most`)
+  const ordered = revocations.toSorted((a, b) => a - b).map(Math.round)
+  const [middle, slowest] = [ordered[ordered.length >> 1], ordered.at(-1)]
+  say(JSON.stringify({ ...tally, revocationMilliseconds: { middle, slowest } }))
   expect(load.wrong).toEqual([])
   for (const { socket } of load.lines) socket.terminate()
   await until('no WebSocket is left at the app', () => cluster.app.open.size === 0)
@@ -92,11 +101,11 @@ async function expectAllWell(cluster: Cluster, load: Load): Promise<void> {
 
 const memoryOf = ({ replicas }: Cluster) => Math.max(...replicas.map(({ pid }) => residentBytes(pid)))
 
-async function survive(cluster: Cluster, faults: readonly Fault[], seconds: number): Promise<void> {
+async function survive(cluster: Cluster, breaking: Breaking): Promise<void> {
   say(`CHAOS_SEED=${SEED} CHAOS_SECONDS=${SECONDS}`)
   const random = createRandom(SEED)
   const before = memoryOf(cluster)
-  const load = await breakThings(cluster, faults, seconds, random)
+  const load = await breakThings(cluster, { ...breaking, random })
   await expectAllWell(cluster, load)
   expect(memoryOf(cluster)).toBeLessThan(before + GROWTH_MAX)
 }
@@ -110,7 +119,7 @@ it('nothing is lost, and nothing is served that was revoked, whatever happens to
   const cluster = await clusterOver(passages.map(({ port }) => redis.url.replace(`:${redis.port}/`, `:${port}/`)))
   const random = createRandom(SEED + 1)
   const faults = [...replicaFaults(cluster, random), ...redisFaults(redis, random), ...networkFaults(passages, random)]
-  await survive(cluster, faults, SECONDS * 0.6)
+  await survive(cluster, { faults, troubles: createTroubles(), seconds: SECONDS * 0.6 })
 })
 
 it('nor when the master fails over', { timeout: TIMEOUT }, async () => {
@@ -127,5 +136,6 @@ it('nor when the master fails over', { timeout: TIMEOUT }, async () => {
   const url = master.url.replace('redis:', 'redis+sentinel:').replace(`:${master.port}/`, `:${sentinel.port}/main/`)
   const cluster = await clusterOver(Array(REPLICAS).fill(url))
   const random = createRandom(SEED + 2)
-  await survive(cluster, failovers(servers, random), SECONDS * 0.4)
+  const troubles = createTroubles()
+  await survive(cluster, { faults: failovers(servers, random, troubles), troubles, seconds: SECONDS * 0.4 })
 })

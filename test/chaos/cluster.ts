@@ -5,7 +5,7 @@ import { freePort } from '../../src/demo/listen.ts'
 import { type SendingServer, startSendingServer } from '../../src/demo/sending-server.ts'
 import { type GatewayProcess, startGatewayProcess } from '../flow/gateway-process.ts'
 import { pairWith } from '../flow/harness.ts'
-import { startNginx } from './nginx.ts'
+import { type Balanced, startNginx } from './nginx.ts'
 import { startTellingApp, type TellingApp } from './telling-app.ts'
 
 const PLENTY = 1_000_000
@@ -24,59 +24,60 @@ export interface Answered {
   readonly body: string
 }
 
-/** Identical gateways over one store behind nginx, an app, and Alice’s cloud. Everybody knows them by nginx’ address. */
+/** Identical gateways over one store behind a balancer, an app, and Alice’s cloud. Everybody knows them by its address. */
 export interface Cluster {
   readonly alice: SendingServer
   readonly app: TellingApp
   readonly replicas: readonly GatewayProcess[]
   readonly origin: string
   readonly host: string
-  /** Of nginx. */
+  /** Of the balancer. */
   readonly port: number
-  /** A request through nginx. Does not reject. */
+  /** A request through the balancer. Does not reject. */
   ask(path: string, asked?: Asked): Promise<Answered>
-  nginxErrors(): string
+  /** What the balancer could not do. */
+  errors(): string
   close(): Promise<void>
 }
 
 /** @param stores where each replica finds the store */
-export async function startCluster(stores: readonly string[]): Promise<Cluster> {
+export async function startCluster(stores: readonly string[], startBalancer = startNginx): Promise<Cluster> {
   const [alice, app, port] = await Promise.all([startSendingServer(), startTellingApp(), freePort()])
   const host = `apps.localhost:${port}`
   const origin = `http://${host}`
   const limits = { requestsPerMinute: PLENTY, shares: PLENTY, sessions: PLENTY }
   const replicas: GatewayProcess[] = []
+  const balanced: Balanced[] = []
   for (const store of stores) {
     const first = replicas[0]?.folder
+    const adminPort = await freePort()
     const server = {
       publicUrl: origin,
+      adminListen: `127.0.0.1:${adminPort}`,
       trustedProxies: ['127.0.0.1'],
       limits: { failuresPerMinute: PLENTY },
       drainDelay: '500ms',
       ...(first && { signingKeyFile: join(first, 'signing-key.json') }),
     }
-    replicas.push(
-      await startGatewayProcess(() => ({
-        server,
-        store,
-        ocmServers: [{ domain: alice.domain, limits }],
-        webapps: [{ name: 'notes', kind: 'generic', publicUrl: `${origin}/notes/`, upstream: `${app.url}notes/` }],
-      })),
-    )
+    const replica = await startGatewayProcess(() => ({
+      server,
+      store,
+      ocmServers: [{ domain: alice.domain, limits }],
+      webapps: [{ name: 'notes', kind: 'generic', publicUrl: `${origin}/notes/`, upstream: `${app.url}notes/` }],
+    }))
+    replicas.push(replica)
+    balanced.push({ port: replica.port, adminPort })
   }
-  const nginx = await startNginx(
-    port,
-    replicas.map((replica) => replica.port),
-  )
+  const balancer = await startBalancer(port, balanced)
   pairWith(alice, { origin, host, port })
   const agent = new Agent({ keepAlive: true, maxSockets: 64 })
   return {
     ...{ alice, app, replicas, origin, host, port },
     ask: (path, asked = {}) => ask({ agent, port, host, path }, asked),
-    nginxErrors: nginx.errors,
+    errors: balancer.errors,
     async close() {
       agent.destroy()
-      await nginx.stop()
+      await balancer.stop()
       // The first one has the key of all.
       for (const replica of replicas.toReversed()) await replica.stop()
       await Promise.all([alice.close(), app.close()])

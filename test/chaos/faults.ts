@@ -3,7 +3,7 @@ import type { openPassage, RedisServer } from '../contract/redis-server.ts'
 import { until } from '../flow/until.ts'
 import type { Cluster } from './cluster.ts'
 import type { Random } from './random.ts'
-import type { Part } from './troubles.ts'
+import type { Part, Troubles } from './troubles.ts'
 
 /** Something that is broken on purpose, and made whole again before it resolves. */
 export interface Fault {
@@ -11,6 +11,9 @@ export interface Fault {
   readonly part: Part
   run(): Promise<void>
 }
+
+/** Seconds: within what tokens and signatures may differ by, and beyond. What is served and what is revoked must not depend on it. */
+const CLOCKS_OFF = [20, -20, 120, -120]
 
 type Passage = Awaited<ReturnType<typeof openPassage>>
 
@@ -32,6 +35,18 @@ export function replicaFaults({ replicas }: Cluster, random: Random): Fault[] {
       part: 'restart',
       async run() {
         const replica = some()
+        await replica.terminate()
+        await replica.start()
+      },
+    },
+    {
+      name: 'a replica runs with a wrong clock',
+      part: 'clock',
+      async run() {
+        const replica = some()
+        await replica.terminate()
+        await replica.start({ clockOff: random.of(CLOCKS_OFF) ?? 0 })
+        await pause(random.between(2000, 4000))
         await replica.terminate()
         await replica.start()
       },
@@ -84,7 +99,7 @@ export function networkFaults(passages: readonly Passage[], random: Random): Fau
 }
 
 /** Of several that Sentinels watch. */
-export function failovers(servers: readonly RedisServer[], random: Random): Fault[] {
+export function failovers(servers: readonly RedisServer[], random: Random, troubles: Troubles): Fault[] {
   const roleOf = async ({ admin }: RedisServer) => (await admin.role())[0]
   const replicasOf = async (master: RedisServer) => ((await master.admin.role())[2] as unknown[]).length
   async function master(): Promise<RedisServer> {
@@ -128,6 +143,26 @@ export function failovers(servers: readonly RedisServer[], random: Random): Faul
         const next = await anotherThan(old)
         await pause(random.between(0, 1500))
         old.resume()
+        await whole(next)
+      },
+    },
+    {
+      name: 'the master is paused, and comes back the moment another one takes its place',
+      part: 'store',
+      async run() {
+        const split = troubles.begin('split')
+        const old = await master()
+        const others = servers.filter((server) => server !== old)
+        old.pause()
+        await until(
+          'another one is a master',
+          async () => (await Promise.all(others.map(roleOf))).includes('master'),
+          20,
+        )
+        old.resume()
+        const next = await anotherThan(old)
+        // From here on the old one has no replica, so that it soon takes no writes.
+        split()
         await whole(next)
       },
     },

@@ -6,11 +6,17 @@ import { ANSWERED_BY } from './nginx.ts'
 import type { Random } from './random.ts'
 import type { Part, Troubles } from './troubles.ts'
 
+const LAUNCHING = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' }
 const PEOPLE = ['bob@bob.localhost:8443', 'carol@carol.localhost:8443']
 /** So many shares live at a time; the oldest goes when there are more. */
 const SHARES = 30
 const REQUESTERS = 4
+const POSTERS = 2
 const PAUSES = { launch: 250, request: 40, message: 100, again: 100 }
+/** What a gateway says that believes a clock which is wrong; of a session it never says so. */
+const BY_THE_CLOCK = ['token_expired', 'token_not_yet_valid', 'signature_future', 'signature_stale']
+/** More than any clock is wrong by, and what is allowed beside. */
+const LONG_EXPIRED_SECONDS = 300
 /** A WebSocket is cut before its revocation is answered; what was sent before may still be on its way back. */
 const CUT_MS = 100
 
@@ -23,6 +29,8 @@ interface Known {
   revokingSince: number
   /** When a revocation was answered. */
   revokedAt: number
+  /** When the share, and each launch and revocation of it, was acknowledged. */
+  readonly acknowledgements: number[]
 }
 
 interface Line {
@@ -34,13 +42,20 @@ interface Tally {
   shared: number
   launched: number
   answered: number
+  posted: number
   echoed: number
   revoked: number
   reconnected: number
   /** Requests for a page that got no answer of a gateway. */
   dropped: number
-  /** Launches and back-channel requests that got none: nobody may repeat them but who sent them. */
+  /** POSTs (launches, back-channel requests, those to the app) that got none: nobody may repeat them but who sent them. */
   unrepeatable: number
+  /** Would have been wrong, had not one of two masters acknowledged what it was about. */
+  uncertain: number
+  /** Ended by the revocation of their share. */
+  cut: number
+  /** Refused by a wrong clock. */
+  misjudged: number
   /** Answered `503`. */
   unavailable: number
   /** Of each revocation: milliseconds until its answer. */
@@ -58,29 +73,53 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
   const wrong: string[] = []
   const shares: Known[] = []
   const lines = new Set<Line>()
+  /** POSTs that were answered. */
+  const done = new Set<string>()
   const tally: Tally = {
-    ...{ shared: 0, launched: 0, answered: 0, echoed: 0, revoked: 0, reconnected: 0, dropped: 0 },
-    ...{ unrepeatable: 0, unavailable: 0, revocations: [] },
+    ...{ shared: 0, launched: 0, answered: 0, posted: 0, echoed: 0, revoked: 0, reconnected: 0, dropped: 0 },
+    ...{ unrepeatable: 0, uncertain: 0, cut: 0, misjudged: 0, unavailable: 0, revocations: [] },
   }
   let going = true
   const since = performance.now()
 
+  /** What one of two masters acknowledged may be lost with it, as the gateway’s documentation says; all the rest may not. */
+  const isUncertain = ({ acknowledgements }: Known) =>
+    acknowledgements.some((at) => troubles.between(['split'], at, at))
+
   function report(what: string, known?: Known): void {
+    if (known !== undefined && isUncertain(known)) {
+      tally.uncertain += 1
+      return
+    }
     const at = ((performance.now() - since) / 1000).toFixed(3)
     wrong.push(`${at} s: ${what}${known === undefined ? '' : ` (share ${known.share.providerId})`}`)
   }
 
   /** An answer that is nobody’s fault only while something is broken. */
-  function failed(what: string, status: number, from: number, known?: Known, repeatable = true): void {
-    const excuses: Partial<Record<number, readonly Part[]>> = { 503: ['store'] }
-    const parts: readonly Part[] = excuses[status] ?? (repeatable ? ['replica'] : ['replica', 'restart'])
+  function failed(
+    what: string,
+    { status, body }: Pick<Answered, 'status' | 'body'>,
+    from: number,
+    { known, repeatable = false }: { known?: Known | undefined; repeatable?: boolean } = {},
+  ): void {
+    const misjudged = status === 401 && BY_THE_CLOCK.some((reason) => body.includes(`"reason":"${reason}"`))
+    const cut = status !== 503 && !misjudged && known !== undefined && isCutBy(known, from)
     if (status === 503) tally.unavailable += 1
+    else if (misjudged) tally.misjudged += 1
+    else if (cut) tally.cut += 1
     else if (repeatable) tally.dropped += 1
     else tally.unrepeatable += 1
-    const possible = [0, 502, 503, 504].includes(status)
-    const cut = status !== 503 && known !== undefined && isCutBy(known, from)
+    const parts = partsFor(status, { misjudged, repeatable })
+    const possible = misjudged || [0, 502, 503, 504].includes(status)
     if (!possible || (!cut && !troubles.between(parts, from, performance.now())))
       report(`${what} was answered ${status} without a reason`, known)
+  }
+
+  /** What has to be broken for such an answer. */
+  function partsFor(status: number, { misjudged, repeatable }: Record<'misjudged' | 'repeatable', boolean>): Part[] {
+    if (status === 503) return ['store', 'split']
+    if (misjudged) return ['clock']
+    return repeatable ? ['replica'] : ['replica', 'restart', 'clock']
   }
 
   const live = () => shares.filter(({ revokingSince }) => revokingSince === Number.POSITIVE_INFINITY)
@@ -94,13 +133,13 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
     try {
       const made = await alice.share({ shareWith: random.of(PEOPLE) ?? '', notify: false })
       const [revokingSince, revokedAt] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
-      const known = { share: made, cookies: [], revokingSince, revokedAt }
+      const known = { share: made, cookies: [], revokingSince, revokedAt, acknowledgements: [performance.now()] }
       shares.push(known)
       tally.shared += 1
       await open(known)
     } catch (error) {
-      const status = Number(/did not take the share: (\d+)/.exec((error as Error).message)?.[1] ?? 0)
-      failed('an announcement', status, from, undefined, false)
+      const [, status = 0, body = ''] = /did not take the share: (\d+)(.*)/.exec((error as Error).message) ?? []
+      failed('an announcement', { status: Number(status), body }, from)
     }
   }
 
@@ -108,15 +147,16 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
   async function open(known: Known): Promise<number> {
     const from = performance.now()
     const body = new URLSearchParams({ access_token: await alice.mintToken({ share: known.share }) }).toString()
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-    const { status, headers: answered } = await cluster.ask('/notes/.ocm/open', { method: 'POST', headers, body })
+    const answer = await cluster.ask('/notes/.ocm/open', { method: 'POST', headers: LAUNCHING, body })
+    const { status, headers: answered } = answer
     if (status === 303) {
       if (isRevoked(known, from)) report('a revoked share was opened', known)
       const [cookie = ''] = answered['set-cookie'] ?? []
       known.cookies.push(cookie.split(';')[0] ?? '')
+      known.acknowledgements.push(performance.now())
       tally.launched += 1
       void hold(known, known.cookies.at(-1) ?? '')
-    } else if (status === 0 || status >= 500) failed('a launch', status, from, known, false)
+    } else if (status === 0 || status === 401 || status >= 500) failed('a launch', answer, from, { known })
     else if (isUntouched(known)) report(`an acknowledged share was refused at its launch: ${status}`, known)
     return status
   }
@@ -129,7 +169,35 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
     return answered.status
   }
 
-  function check(known: Known, { status, headers, body }: Answered, from: number): void {
+  /** Something of a share that its app is to do once. */
+  async function post(known: Known, cookie: string): Promise<void> {
+    const [from, path] = [performance.now(), `/notes/page?post=${tally.posted}`]
+    tally.posted += 1
+    const headers = { cookie, accept: 'application/json', origin: cluster.origin }
+    const answered = await cluster.ask(path, { method: 'POST', headers, body: 'once' })
+    check(known, answered, from, false)
+    if (answered.status === 200) done.add(path)
+  }
+
+  function checkPosts(): void {
+    const { posts } = cluster.app
+    for (const [path, count] of posts) if (count > 1) report(`${path} was posted once, and executed ${count} times`)
+    for (const path of done) if (!posts.has(path)) report(`${path} was answered, and never executed`)
+  }
+
+  /** With a token whose time was over long ago, by whatever clock. */
+  async function openTooLate(known: Known): Promise<void> {
+    const from = performance.now()
+    const exp = Math.floor(Date.now() / 1000) - LONG_EXPIRED_SECONDS
+    const token = await alice.mintToken({ share: known.share, claims: { iat: exp - 60, exp } })
+    const body = new URLSearchParams({ access_token: token }).toString()
+    const answer = await cluster.ask('/notes/.ocm/open', { method: 'POST', headers: LAUNCHING, body })
+    if (answer.status === 303) report('a token that expired long ago was believed', known)
+    else if (answer.status !== 401) failed('a launch that comes too late', answer, from, { known })
+  }
+
+  function check(known: Known, answered: Answered, from: number, repeatable = true): void {
+    const { status, headers, body } = answered
     if (headers['set-cookie'] !== undefined && status !== 401) report(`a ${status} changed a cookie`, known)
     if (status === 200) {
       tally.answered += 1
@@ -140,7 +208,7 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
       if (body !== ownerOf(known)) report(`reached the scope of another: ${body}`, known)
     } else if (status === 401) {
       if (isUntouched(known)) report(`a live session was unknown to ${headers[ANSWERED_BY]}`, known)
-    } else failed('a request', status, from, known)
+    } else failed(repeatable ? 'a request' : 'a POST', answered, from, { known, repeatable })
   }
 
   /** Keeps a WebSocket open for as long as the share lives. */
@@ -152,7 +220,7 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
         if (count > 0) tally.reconnected += 1
       } else if (status === 401) {
         if (isUntouched(known)) report('a WebSocket of a live session was refused', known)
-      } else failed('a handshake', status, from, known)
+      } else failed('a handshake', { status, body: '' }, from, { known, repeatable: true })
       await pause(PAUSES.again)
     }
   }
@@ -198,7 +266,7 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
     const [, whose = '', sentAt] = /^(.*) ([\d.]+)$/.exec(text) ?? []
     if (whose !== ownerOf(known)) report(`a WebSocket reached the scope of another: ${text}`, known)
     const outlived = Number(sentAt) - known.revokedAt
-    if (outlived > CUT_MS && !troubles.between(['store'], known.revokedAt - 2000, performance.now()))
+    if (outlived > CUT_MS && !troubles.between(['store', 'split'], known.revokedAt - 2000, performance.now()))
       report(`a WebSocket went on ${outlived.toFixed(0)} ms after the revocation was answered`, known)
   }
 
@@ -209,17 +277,18 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
     const body = { sender: alice.address, providerId: known.share.providerId }
     for (;;) {
       const from = performance.now()
-      const status = await alice.revoke(body).then(
-        (answer) => answer.status,
-        () => 0,
+      const answer = await alice.revoke(body).then(
+        ({ status, body: said }) => ({ status, body: JSON.stringify(said) }),
+        () => ({ status: 0, body: '' }),
       )
-      if (status === 200) {
+      if (answer.status === 200) {
         known.revokedAt = performance.now()
+        known.acknowledgements.push(known.revokedAt)
         tally.revoked += 1
         tally.revocations.push(known.revokedAt - from)
         return
       }
-      failed('a revocation', status, from, known, false)
+      failed('a revocation', answer, from, { known })
       await pause(PAUSES.again)
     }
   }
@@ -231,10 +300,10 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
     }
   }
 
-  function anyVisit(): Promise<unknown> {
+  function anyone(work: (known: Known, cookie: string) => Promise<unknown>): Promise<unknown> {
     const known = random.of(shares.slice(-2 * SHARES))
     const cookie = random.of(known?.cookies ?? [])
-    return known === undefined || cookie === undefined ? Promise.resolve() : visit(known, cookie)
+    return known === undefined || cookie === undefined ? Promise.resolve() : work(known, cookie)
   }
 
   /** Somebody opens a share once more, maybe one that is gone. */
@@ -264,7 +333,9 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
   const running = [
     repeat(PAUSES.launch, provision),
     repeat(PAUSES.launch, revokeOne),
-    ...Array.from({ length: REQUESTERS }, () => repeat(PAUSES.request, anyVisit)),
+    repeat(PAUSES.launch, () => anyone(openTooLate)),
+    ...Array.from({ length: REQUESTERS }, () => repeat(PAUSES.request, () => anyone(visit))),
+    ...Array.from({ length: POSTERS }, () => repeat(PAUSES.request, () => anyone(post))),
   ]
 
   return {
@@ -278,6 +349,7 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
     },
     /** Looks at every share once more, when all is whole again: what was acknowledged holds. */
     async checkAll(): Promise<void> {
+      checkPosts()
       for (const known of shares) {
         for (const cookie of known.cookies) {
           const status = await visit(known, cookie)
@@ -289,7 +361,8 @@ export function createLoad(cluster: Cluster, { random, troubles }: { random: Ran
       }
     },
     /** WebSockets of shares that are gone. */
-    orphans: () => [...lines].filter(({ known }) => isRevoked(known, Number.POSITIVE_INFINITY)).length,
+    orphans: () =>
+      [...lines].filter(({ known }) => isRevoked(known, Number.POSITIVE_INFINITY) && !isUncertain(known)).length,
     /** Sessions of shares that live, and have no WebSocket open. */
     unconnected(): number {
       const sessions = live().reduce((sum, { cookies }) => sum + cookies.length, 0)

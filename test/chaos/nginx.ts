@@ -8,8 +8,14 @@ import { until } from '../flow/until.ts'
 
 /** Debian’s; an ordinary user’s PATH does not have it. */
 const NGINX = '/usr/sbin/nginx'
-/** The port of the replica that answered; of several that were asked, the last one. */
+/** Which replica answered; of several that were asked, the last one. */
 export const ANSWERED_BY = 'x-answered-by'
+
+/** Where a replica serves, and where it says how it is. */
+export interface Balanced {
+  readonly port: number
+  readonly adminPort: number
+}
 
 /** @throws {Error} when there is no nginx, and none can be installed */
 function needNginx(): void {
@@ -20,7 +26,7 @@ function needNginx(): void {
 }
 
 /** A real load balancer: each request to the next replica, and what may be repeated to another one when that fails. */
-export async function startNginx(port: number, replicas: readonly number[]) {
+export async function startNginx(port: number, replicas: readonly Balanced[]) {
   needNginx()
   const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
   writeFileSync(join(folder, 'nginx.conf'), configuration(port, replicas))
@@ -45,9 +51,9 @@ export async function startNginx(port: number, replicas: readonly number[]) {
   }
 }
 
-function configuration(port: number, replicas: readonly number[]): string {
+function configuration(port: number, replicas: readonly Balanced[]): string {
   // A request that a revocation cuts is no failure of its replica; nginx would take all of them out of service for it.
-  const servers = replicas.map((replica) => `server 127.0.0.1:${replica} max_fails=0;`)
+  const servers = replicas.map((replica) => `server 127.0.0.1:${replica.port} max_fails=0;`)
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${name};`)
   return `worker_processes 1;
 pid nginx.pid;

@@ -5,11 +5,14 @@ import { close } from '../../src/demo/listen.ts'
 
 export type TellingApp = Awaited<ReturnType<typeof startTellingApp>>
 
-/** The app behind the gateways: tells each request, and each message of a WebSocket, whose it thinks it is. */
+/** The app behind the gateways: tells each request, and each message of a WebSocket, whose it thinks it is. Counts POSTs. */
 export async function startTellingApp() {
   const open = new Set<WebSocket>()
+  const posts = new Map<string, number>()
   const sockets = new WebSocketServer({ noServer: true })
   const server = createServer((req, res) => {
+    const { method, url = '' } = req
+    if (method === 'POST') posts.set(url, (posts.get(url) ?? 0) + 1)
     req.resume()
     res.writeHead(200, { 'content-type': 'text/plain' }).end(whose(req))
   })
@@ -27,6 +30,8 @@ export async function startTellingApp() {
     url: `http://127.0.0.1:${port}/`,
     /** WebSockets that are open now. */
     open,
+    /** How often each path and query was posted to. */
+    posts,
     async close(): Promise<void> {
       for (const socket of open) socket.terminate()
       await close(server)

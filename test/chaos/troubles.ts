@@ -1,5 +1,5 @@
-/** What is broken from outside: the store or the way to it, or a replica. */
-export type Part = 'store' | 'replica' | 'restart'
+/** What is broken from outside: the store or the way to it, a replica, or its clock. `split`: two Redis say that they are the master. */
+export type Part = 'store' | 'split' | 'replica' | 'restart' | 'clock'
 
 interface Trouble {
   readonly part: Part
