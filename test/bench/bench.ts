@@ -1,39 +1,83 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { chartOf } from './chart.ts'
 import { type Figure, figureOf, showFigure, showTable, spreadOf } from './figures.ts'
+import { measureAtFixedRate, showFixedRate } from './fixed-rate.ts'
 import { measureFloods } from './flood.ts'
+import { measureIdle, showIdle } from './idle.ts'
+import { measureAssets, showAssets } from './jupyterhub.ts'
 import { measure, type Plan, type Sample } from './measure.ts'
+import { measureOperations, reportOf, showOperations, showRevocation } from './operations.ts'
 import { residentBytes, startWorker } from './processes.ts'
-import { measureReplicas } from './replicas.ts'
+import { measureReplicas, revokeAcrossReplicas } from './replicas.ts'
+import { BASELINE, type Report, type WorkloadReport, withTables } from './report.ts'
 import { measureScale } from './scale.ts'
+import { measureScaling, showScaling } from './scaling.ts'
 import { measureStreaming } from './streaming.ts'
-import { type Subject, type SubjectName, startSubjects } from './subjects.ts'
-import { WORKLOADS, type WorkloadName } from './workloads.ts'
+import { SUBJECTS, type Subject, type SubjectName, startSubjects } from './subjects.ts'
+import { redisVersion } from './tools.ts'
+import { type WorkloadName, workloadOf } from './workloads.ts'
 
-/** The gateway’s CPU time per request, as a share of configurable-http-proxy’s, may be this much. */
+/** The gateway’s CPU time per request or message, as a share of configurable-http-proxy’s, may be this much. */
 const BOUNDS: Partial<Record<WorkloadName, number>> = { '1k': 1, '100k': 1 }
 
 /** Ratios of single rounds that lie further apart than this (as a share of their median) say more of the machine than of the subjects. */
 const NOISY_SPREAD = 0.3
 
-const PLANS: Record<'usual' | 'quick', Plan> = {
-  usual: { samples: 9, milliseconds: 2000, warmUp: 20_000 },
-  quick: { samples: 3, milliseconds: 1000, warmUp: 5_000 },
+interface Extent {
+  readonly plan: Plan
+  readonly names: readonly SubjectName[]
+  readonly workloads: readonly WorkloadName[]
 }
-const NAMES: readonly SubjectName[] = ['app', 'gateway', 'configurable-http-proxy', 'nginx']
-const COMPARED: readonly SubjectName[] = ['gateway', 'configurable-http-proxy']
 
-const USAGE = `npm run bench -- [--quick] [--json FILE] [--check] [--profile DIR]
-npm run bench -- --streaming
-npm run bench -- --replicas [--quick]
-npm run bench -- --scale [--quick]
-npm run bench -- --flood [--quick]
+const EXTENTS: Record<'usual' | 'quick', Extent> = {
+  usual: {
+    plan: { samples: 7, milliseconds: 1200, warmUp: 20_000 },
+    names: SUBJECTS,
+    workloads: ['1k', '100k', '10m', 'echo'],
+  },
+  quick: {
+    plan: { samples: 5, milliseconds: 600, warmUp: 5_000 },
+    names: ['app', 'nginx', 'configurable-http-proxy', 'gateway'],
+    workloads: ['1k', '100k', 'echo'],
+  },
+}
+const FIXED_RATE = {
+  names: ['nginx', 'configurable-http-proxy', 'oauth2-proxy', 'gateway', 'gateway-redis'] as readonly string[],
+  samples: 5,
+  milliseconds: 3000,
+}
+const IDLE = {
+  names: ['nginx', 'haproxy', 'configurable-http-proxy', 'gateway'] as readonly SubjectName[],
+  sockets: 4000,
+  rounds: 3,
+}
+const OPERATIONS = { rounds: 5, each: 400, revocations: 300 }
+const REPLICA_REVOCATIONS = 300
+const ASSETS = { samples: 7, milliseconds: 1500 }
+const SCALING = { samples: 7, milliseconds: 1500 }
 
---quick         fewer, shorter samples
+const docs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url))
+
+const USAGE = `npm run bench -- [--docs] [--json FILE]
+npm run bench -- --only gateway,nginx [--profile DIR]
+npm run bench -- --quick [--check]
+npm run bench -- --idle SOCKETS | --scaling | --jupyterhub | --streaming | --replicas | --scale | --flood
+
+The whole takes 15 minutes, besides what the first run installs in .cache. Nothing else should run on the machine.
+
+--quick         four subjects, fewer and shorter samples: a minute and a half
+--only A,B      only those: ${SUBJECTS.join(', ')}
+--check         exit 1 when the gateway costs more CPU time, compared with configurable-http-proxy, than its bounds
+--docs          writes docs/performance.json, the tables of docs/performance.md and docs/performance.svg
+--docs-again    writes the tables and the chart anew from docs/performance.json, and measures nothing
 --json FILE     writes the figures there too
---check         exit 1 when the gateway costs more CPU time than configurable-http-proxy
 --profile DIR   writes a CPU profile of the gateway there (which slows it)
+--idle SOCKETS  memory of the gateway for each of so many idle WebSockets
+--scaling       the gateway with one worker and with two
+--jupyterhub    a static file of JupyterLab, through gateway and hub
 --streaming     memory of the gateway under large and slow transfers
 --replicas      how fast a revocation reaches the other gateways on the same Redis
 --scale         what an operation costs with 1,000 and 100,000 shares in the store; SCALE=huge: with 1,000,000
@@ -42,42 +86,37 @@ npm run bench -- --flood [--quick]
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 
-type Figures = Record<keyof Sample, Figure>
-
-interface Result {
-  readonly workload: WorkloadName
-  readonly figures: Readonly<Record<string, Figures>>
-  /** CPU time per unit, gateway to configurable-http-proxy, round by round. */
-  readonly ratio: Figure
-}
-
-function resultOf(workload: WorkloadName, samples: Readonly<Record<string, readonly Sample[]>>): Result {
+function resultOf(workload: WorkloadName, samples: Readonly<Record<string, readonly Sample[]>>): WorkloadReport {
   const figures = Object.fromEntries(Object.entries(samples).map(([name, taken]) => [name, figuresOf(taken)]))
-  const [ours = [], theirs = []] = COMPARED.map((name) => samples[name])
-  const ratios = ours.map(({ cpuMicroseconds }, round) => cpuMicroseconds / (theirs[round]?.cpuMicroseconds ?? 0))
-  return { workload, figures, ratio: figureOf(ratios) }
+  const baseline = samples[BASELINE]
+  if (baseline === undefined) return { workload, figures, ratios: {} }
+  const ratio = ({ cpuMicroseconds }: Sample, round: number) =>
+    cpuMicroseconds / (baseline[round]?.cpuMicroseconds ?? 0)
+  const ratios = Object.entries(samples).map(([name, taken]) => [name, figureOf(taken.map(ratio))])
+  return { workload, figures, ratios: Object.fromEntries(ratios) }
 }
 
-function figuresOf(samples: readonly Sample[]): Figures {
+function figuresOf(samples: readonly Sample[]): Record<keyof Sample, Figure> {
   const figure = (key: keyof Sample) => figureOf(samples.map((sample) => sample[key]))
   return {
     perSecond: figure('perSecond'),
     p50Milliseconds: figure('p50Milliseconds'),
     p99Milliseconds: figure('p99Milliseconds'),
     cpuMicroseconds: figure('cpuMicroseconds'),
+    besideMicroseconds: figure('besideMicroseconds'),
   }
 }
 
-function showResult({ workload, figures, ratio }: Result): string {
-  const { title = '', unit = '' } = WORKLOADS.find(({ name }) => name === workload) ?? {}
-  const head = [title, `${unit}s/s`, 'p50 ms', 'p99 ms', `CPU µs/${unit}`]
-  const rows = Object.entries(figures).map(
-    ([name, { perSecond, p50Milliseconds, p99Milliseconds, cpuMicroseconds }]) => [
-      name,
-      ...[perSecond, p50Milliseconds, p99Milliseconds, cpuMicroseconds].map(showFigure),
-    ],
-  )
-  return `${showTable([head, ...rows])}\ngateway / configurable-http-proxy, CPU: ${showFigure(ratio)}\n`
+function showResult({ workload, figures, ratios }: WorkloadReport): string {
+  const { title, unit } = workloadOf(workload)
+  const head = [title, `${unit}s/s`, 'p50 ms', 'p99 ms', `CPU µs/${unit}`, 'beside it', `× ${BASELINE}`]
+  const rows = Object.entries(figures).map(([name, figure]) => [
+    name,
+    ...[figure.perSecond, figure.p50Milliseconds, figure.p99Milliseconds, figure.cpuMicroseconds].map(showFigure),
+    figure.besideMicroseconds.median > 0 ? showFigure(figure.besideMicroseconds) : '',
+    ratios[name] ? showFigure(ratios[name]) : '',
+  ])
+  return `${showTable([head, ...rows])}\n`
 }
 
 const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
@@ -86,67 +125,169 @@ function memoryOf(subjects: readonly Subject[]): Record<string, number> {
   return Object.fromEntries(subjects.map(({ name, pid }) => [name, residentBytes(pid)]))
 }
 
-function exceeds({ workload, ratio }: Result): boolean {
-  return ratio.median > (BOUNDS[workload] ?? Infinity)
+function showMemory(before: Record<string, number>, after: Record<string, number>): string {
+  const rows = Object.entries(after).map(([name, bytes]) => [name, megabytes(before[name] ?? 0), megabytes(bytes)])
+  return showTable([['memory (RSS)', 'before', 'after'], ...rows])
+}
+
+function exceeds({ workload, ratios }: WorkloadReport): boolean {
+  return ratios.gateway === undefined || ratios.gateway.median > (BOUNDS[workload] ?? Infinity)
 }
 
 /** What failed once is measured once more when the machine was noisy. @returns what remains too much */
-async function checkAgain(failed: readonly Result[], again: (workload: WorkloadName) => Promise<Result>) {
-  const remaining: Result[] = []
+async function checkAgain(
+  failed: readonly WorkloadReport[],
+  again: (workload: WorkloadName) => Promise<WorkloadReport>,
+) {
+  const remaining: WorkloadReport[] = []
   for (const result of failed) {
-    const noisy = spreadOf(result.ratio) > NOISY_SPREAD
-    if (noisy) say(`${result.workload}: ${showFigure(result.ratio)} is too much, but the machine was noisy; once more`)
+    const { gateway } = result.ratios
+    const noisy = gateway !== undefined && spreadOf(gateway) > NOISY_SPREAD
+    if (noisy) say(`${result.workload}: ${showFigure(gateway)} is too much, but the machine was noisy; once more`)
     const final = noisy ? await again(result.workload) : result
     if (exceeds(final)) remaining.push(final)
   }
   return remaining
 }
 
+/** @returns whether the gateway stays within its bounds */
+async function check(results: readonly WorkloadReport[], again: (workload: WorkloadName) => Promise<WorkloadReport>) {
+  const tooMuch = await checkAgain(results.filter(exceeds), again)
+  for (const { workload, ratios } of tooMuch) {
+    const ratio = ratios.gateway ? showFigure(ratios.gateway) : 'nothing to compare: '
+    say(`${workload}: ${ratio} times the CPU of ${BASELINE} (must be at most ${BOUNDS[workload]})`)
+  }
+  return tooMuch.length === 0
+}
+
 interface Options {
   readonly quick: boolean
   readonly check: boolean
+  readonly docs: boolean
+  readonly only?: string | undefined
   readonly json?: string | undefined
   readonly profile?: string | undefined
 }
 
-async function benchmark({ quick, json, check, profile }: Options) {
-  const plan = PLANS[quick ? 'quick' : 'usual']
+async function benchmark(options: Options): Promise<number> {
+  const whole = !options.quick && options.only === undefined
+  if (options.docs && !whole) throw new Error('--docs is for the whole bench, without --quick or --only')
+  const { within, report: measured } = await measureSubjects(options, whole)
+  const report: Report = whole ? { ...measured, ...(await theRest()) } : measured
+  const json = `${JSON.stringify(report, null, 2)}\n`
+  if (options.json !== undefined) await writeFile(options.json, json)
+  if (options.docs) {
+    await writeFile(docs('performance.json'), json)
+    await writeDocs()
+  }
+  return within && (!whole || COMPLETE.every((name) => name in report)) ? 0 : 1
+}
+
+/** What all subjects are asked in turn. */
+async function measureSubjects({ quick, only, profile, check: checked }: Options, whole: boolean) {
+  const { plan, names, workloads } = EXTENTS[quick ? 'quick' : 'usual']
   const gatewayFlags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
-  await using load = startWorker(new URL('./load.ts', import.meta.url))
-  const { subjects, resources } = await startSubjects({ names: NAMES, gatewayFlags }, say)
+  const chosen = only === undefined ? names : subjectNames(only)
+  const { subjects, resources } = await startSubjects({ names: chosen, gatewayFlags }, say)
   await using _ = resources
+  await using load = startWorker(new URL('./load.ts', import.meta.url))
   const run = async (workload: WorkloadName, among: readonly Subject[]) =>
     resultOf(workload, await measure(load.worker, among, workload, plan))
-
-  say(
-    `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model}; ${plan.samples} alternating samples, median (min–max)\n`,
-  )
-  const results: Result[] = []
+  const start = await reportOn(subjects, plan)
+  say(`Node ${process.version}, ${start.machine.cores} × ${start.machine.processor}`)
+  say(`${plan.samples} alternating samples, median (min–max)\n`)
+  const results: WorkloadReport[] = []
   const before = memoryOf(subjects)
-  for (const { name } of WORKLOADS) {
-    const result = await run(name, subjects)
+  for (const workload of workloads) {
+    const result = await run(workload, subjects)
     results.push(result)
     say(showResult(result))
   }
-  const after = memoryOf(subjects)
-  const memory = subjects.map(({ name }) => [name, megabytes(before[name] ?? 0), megabytes(after[name] ?? 0)])
-  say(showTable([['memory (RSS)', 'before', 'after'], ...memory]))
-  if (json !== undefined)
-    await writeFile(json, `${JSON.stringify({ plan, results, memory: { before, after } }, null, 2)}\n`)
-  if (!check) return 0
-  const compared = subjects.filter(({ name }) => COMPARED.includes(name))
-  const tooMuch = await checkAgain(results.filter(exceeds), (workload) => run(workload, compared))
-  for (const { workload, ratio } of tooMuch)
-    say(
-      `${workload}: ${showFigure(ratio)} times the CPU of configurable-http-proxy (must be at most ${BOUNDS[workload]})`,
-    )
-  return tooMuch.length === 0 ? 0 : 1
+  say(`${showMemory(before, memoryOf(subjects))}\n`)
+  const compared = subjects.filter(({ name }) => ['gateway', BASELINE].includes(name))
+  const within = !checked || (await check(results, (workload) => run(workload, compared)))
+  const report: Report = { ...start, workloads: results }
+  const later = whole ? await section('fixedRate', () => fixedRate(report, subjects), showFixedRate) : {}
+  return { within, report: { ...report, ...later } }
+}
+
+/** What a whole report has; `assets` need Python. */
+const COMPLETE: readonly (keyof Report)[] = ['fixedRate', 'idle', 'operations', 'replicas', 'scaling']
+
+async function reportOn(subjects: readonly Subject[], { samples }: Plan): Promise<Report> {
+  const versions = subjects.flatMap(({ name, version }) => (version === undefined ? [] : [[name, version]]))
+  if (subjects.some(({ name }) => name === 'gateway-redis')) versions.push(['Redis', await redisVersion()])
+  const [processor] = cpus()
+  return {
+    machine: { processor: processor?.model ?? 'unknown', cores: cpus().length, node: process.version },
+    versions: Object.fromEntries(versions),
+    samples,
+    workloads: [],
+  }
+}
+
+/** @throws {Error} for a name that is none */
+function subjectNames(list: string): SubjectName[] {
+  return list.split(',').map((name) => {
+    const found = SUBJECTS.find((each) => each === name)
+    if (found === undefined) throw new Error(`there is no subject ${name}; there are ${SUBJECTS.join(', ')}`)
+    return found
+  })
+}
+
+/** At half of what configurable-http-proxy can do. */
+async function fixedRate({ workloads }: Report, subjects: readonly Subject[]) {
+  const saturation = workloads.find(({ workload }) => workload === '1k')?.figures[BASELINE]?.perSecond.median
+  if (saturation === undefined) throw new Error(`${BASELINE} is missing`)
+  const among = subjects.filter(({ name }) => FIXED_RATE.names.includes(name))
+  return measureAtFixedRate(among, { ...FIXED_RATE, perSecond: Math.round(saturation / 2) })
+}
+
+/** What starts its own gateways. */
+async function theRest(): Promise<Partial<Report>> {
+  const replicas = async () => reportOf((await revokeAcrossReplicas(REPLICA_REVOCATIONS)).taken)
+  return {
+    ...(await section('idle', () => measureIdle(IDLE, say), showIdle)),
+    ...(await section('operations', () => measureOperations(OPERATIONS), showOperations)),
+    ...(await section('replicas', replicas, (taken) => showRevocation('three gateways, Redis', taken))),
+    ...(await section('scaling', () => measureScaling(SCALING), showScaling)),
+    ...(await section('assets', () => measureAssets(ASSETS, say), showAssets)),
+  }
+}
+
+/** A part that fails is left out, and said, since the others took minutes. */
+async function section<Name extends keyof Report, Part>(
+  name: Name,
+  measurePart: () => Promise<Part>,
+  show: (part: Part) => string,
+): Promise<{ [name in Name]?: Part }> {
+  try {
+    const part = await measurePart()
+    say(`${show(part)}\n`)
+    return { [name]: part } as { [name in Name]?: Part }
+  } catch (error) {
+    say(`${name} is left out: ${(error as Error).message}\n`)
+    return {}
+  }
+}
+
+async function writeDocs(): Promise<void> {
+  const report = JSON.parse(await readFile(docs('performance.json'), 'utf8')) as Report
+  const document = await readFile(docs('performance.md'), 'utf8')
+  await writeFile(docs('performance.md'), withTables(document, report))
+  await writeFile(docs('performance.svg'), chartOf(report))
 }
 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
+    docs: { type: 'boolean', default: false },
+    'docs-again': { type: 'boolean', default: false },
+    only: { type: 'string' },
+    idle: { type: 'string' },
+    scaling: { type: 'boolean', default: false },
+    jupyterhub: { type: 'boolean', default: false },
     streaming: { type: 'boolean', default: false },
     replicas: { type: 'boolean', default: false },
     scale: { type: 'boolean', default: false },
@@ -157,6 +298,11 @@ const { values } = parseArgs({
   },
 })
 if (values.help) say(USAGE)
+else if (values['docs-again']) await writeDocs()
+else if (values.idle)
+  say(showIdle(await measureIdle({ ...IDLE, names: ['gateway'], sockets: Number(values.idle) }, say)))
+else if (values.scaling) say(showScaling(await measureScaling(SCALING)))
+else if (values.jupyterhub) say(showAssets(await measureAssets(ASSETS, say)))
 else if (values.streaming) await measureStreaming(say)
 else if (values.replicas) await measureReplicas(values, say)
 else if (values.scale) await measureScale(values, say)

@@ -15,6 +15,12 @@ export function figureOf(samples: readonly number[]): Figure {
   return { median: (lower + upper) / 2, min, max }
 }
 
+/** The smallest sample that no more than the rest of them exceed. @param share 0.5 for the median */
+export function quantileOf(samples: readonly number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0
+}
+
 /** How far the samples lie apart, as a share of their median. */
 export function spreadOf({ median, min, max }: Figure): number {
   return (max - min) / median
@@ -25,7 +31,7 @@ export function showFigure({ median, min, max }: Figure): string {
   return `${showNumber(median)} (${showNumber(min)}–${showNumber(max)})`
 }
 
-function showNumber(value: number): string {
+export function showNumber(value: number): string {
   return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)
 }
 

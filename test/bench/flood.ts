@@ -9,8 +9,8 @@ import { startSendingServer } from '../../src/demo/sending-server.ts'
 import { startIntrospectionEndpoint } from '../flow/introspection-endpoint.ts'
 import { showTable } from './figures.ts'
 import { type Flood, type Flooded, postLaunch } from './flood-load.ts'
+import { build } from './gateway.ts'
 import { messageOf, residentBytes, startServer, startWorker } from './processes.ts'
-import { build } from './subjects.ts'
 
 const COOLDOWN_SECONDS = 30
 const PER_MINUTE = 600

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { createHistogram } from 'node:perf_hooks'
 import { WebSocket } from 'ws'
-import { APP_BASE, BROWSER_HEADERS, CONNECTIONS, type Counted, type Headers, type Job } from './workloads.ts'
+import { APP_BASE, type Counted, type Job, missingAfterHead, requestText, workloadOf } from './workloads.ts'
 
 /**
  * The load generator, as a process of its own: takes a `Job` from its parent and answers with what it counted. Every
@@ -12,14 +12,9 @@ import { APP_BASE, BROWSER_HEADERS, CONNECTIONS, type Counted, type Headers, typ
 /** Runs until `isOver` says so after a unit; then resolves. */
 type Drive = (job: Job, isOver: () => boolean) => Promise<void>
 
-function requestText(path: string, headers: Headers): string {
-  const lines = Object.entries({ ...headers, ...BROWSER_HEADERS }).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`
-}
-
-const driveRequests: Drive = ({ workload, port, headers }, isOver) =>
+const driveRequests: Drive = ({ workload, path = APP_BASE + workloadOf(workload).path, port, headers }, isOver) =>
   new Promise((resolve, reject) => {
-    const request = requestText(APP_BASE + workload, headers)
+    const request = requestText(path, headers)
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     let missing = 0
     socket.on('connect', () => socket.write(request))
@@ -34,18 +29,9 @@ const driveRequests: Drive = ({ workload, port, headers }, isOver) =>
     })
   })
 
-/** @returns how much of the body is still to come after the chunk that has the head of the answer */
-function missingAfterHead(chunk: Buffer): number {
-  const end = chunk.indexOf('\r\n\r\n')
-  const head = chunk.toString('latin1', 0, end)
-  const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1]
-  if (!head.startsWith('HTTP/1.1 200 ') || length === undefined) throw new Error(`an unexpected answer:\n${head}`)
-  return Number(length) - (chunk.length - end - 4)
-}
-
 const driveMessages: Drive = ({ workload, port, headers }, isOver) =>
   new Promise((resolve, reject) => {
-    const url = `ws://127.0.0.1:${port}${APP_BASE}${workload}`
+    const url = `ws://127.0.0.1:${port}${APP_BASE}${workloadOf(workload).path}`
     const origin = `http://${headers.Host}`
     const socket = new WebSocket(url, { headers, origin, perMessageDeflate: false })
     const message = Buffer.alloc(64, 'x')
@@ -72,7 +58,8 @@ async function run(job: Job): Promise<Counted> {
       return now >= endsAt
     }
   }
-  await Promise.all(Array.from({ length: CONNECTIONS }, () => drive(job, timed())))
+  const { connections } = workloadOf(job.workload)
+  await Promise.all(Array.from({ length: connections }, () => drive(job, timed())))
   return {
     units: latencies.count,
     seconds: (performance.now() - startedAt) / 1000,

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { cpuSeconds, messageOf } from './processes.ts'
 import type { Subject } from './subjects.ts'
-import type { Counted, Job, WorkloadName } from './workloads.ts'
+import { type Counted, type Job, type WorkloadName, workloadOf } from './workloads.ts'
 
 /** What one sample of one subject showed. */
 export interface Sample {
@@ -10,6 +10,8 @@ export interface Sample {
   readonly p99Milliseconds: number
   /** Of the subject’s processes alone. */
   readonly cpuMicroseconds: number
+  /** Of what it asks for every unit: a session check, Redis; 0 when it asks nothing. */
+  readonly besideMicroseconds: number
 }
 
 export interface Plan {
@@ -29,7 +31,8 @@ export async function measure(
   { samples, milliseconds, warmUp }: Plan,
 ): Promise<Record<string, Sample[]>> {
   const taken: Record<string, Sample[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]))
-  for (const subject of subjects) await warm(load, subject, workload, warmUp)
+  const { warmUpShare } = workloadOf(workload)
+  for (const subject of subjects) await warm(load, subject, workload, warmUp * warmUpShare)
   for (let round = 0; round < samples; round += 1) {
     for (const subject of subjects) taken[subject.name]?.push(await sample(load, subject, workload, milliseconds))
   }
@@ -58,13 +61,15 @@ async function sample(
   workload: WorkloadName,
   milliseconds: number,
 ): Promise<Sample> {
-  const { pid } = subject
+  const { pid, beside } = subject
   const before = cpuSeconds(pid)
+  const besideBefore = beside ? cpuSeconds(beside) : 0
   const { units, seconds, p50Microseconds, p99Microseconds } = await run(load, subject, workload, milliseconds)
   return {
     perSecond: units / seconds,
     p50Milliseconds: p50Microseconds / 1000,
     p99Milliseconds: p99Microseconds / 1000,
     cpuMicroseconds: ((cpuSeconds(pid) - before) * 1e6) / units,
+    besideMicroseconds: beside ? ((cpuSeconds(beside) - besideBefore) * 1e6) / units : 0,
   }
 }

@@ -4,8 +4,6 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** `USER_HZ`: the unit of times in /proc, on every Linux that Node runs on. */
-const TICKS_PER_SECOND = 100
 const PAGE_BYTES = 4096
 const START_SECONDS = 20
 
@@ -77,21 +75,42 @@ function answers(port: number): Promise<boolean> {
   })
 }
 
-/** User and system time of a process and of its children (the workers of nginx), in seconds. */
+/**
+ * How long the threads of a process and of its children (the workers of nginx) were running, in seconds. Of the scheduler’s own
+ * account, which counts nanoseconds; the times in `stat` are hundredths of a second. Does NOT count threads that have ended.
+ */
 export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
-  const own = (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-  return childrenOf(pid).reduce((sum, child) => sum + cpuSeconds(child), own)
+  const own = tasksOf(pid).map((task) => Number(accountOf(`${pid}/task/${task}/schedstat`).split(' ')[0]))
+  const nanoseconds = own.reduce((sum, each) => sum + each, 0)
+  return childrenOf(pid).reduce((sum, child) => sum + cpuSeconds(child), nanoseconds / 1e9)
 }
 
 /** Resident memory of a process and of its children, in bytes. */
 export function residentBytes(pid: number): number {
-  const own = Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES
+  const own = Number(accountOf(`${pid}/statm`).split(' ')[1] ?? 0) * PAGE_BYTES
   return childrenOf(pid).reduce((sum, child) => sum + residentBytes(child), own)
 }
 
 function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').split(' ').filter(Boolean).map(Number),
+  return tasksOf(pid).flatMap((task) =>
+    accountOf(`${pid}/task/${task}/children`).split(' ').filter(Boolean).map(Number),
   )
+}
+
+function tasksOf(pid: number): string[] {
+  return unlessEnded(() => readdirSync(`/proc/${pid}/task`)) ?? []
+}
+
+/** A file of /proc; `''` when its process or thread has ended. */
+export function accountOf(path: string): string {
+  return unlessEnded(() => readFileSync(`/proc/${path}`, 'latin1')) ?? ''
+}
+
+function unlessEnded<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
+  }
 }

@@ -2,7 +2,8 @@ import { loadavg } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { openWebSocket, send } from '../flow/harness.ts'
 import { type Replicas, startReplicas } from '../flow/replicas.ts'
-import { showTable } from './figures.ts'
+import { quantileOf, showTable } from './figures.ts'
+import type { Revocation } from './operations.ts'
 
 const REPLICAS = 3
 const REVOKES = { usual: 1000, quick: 100 }
@@ -11,40 +12,37 @@ const SOCKETS = 2
 const VISITORS = 4
 const VISIT_MS = 25
 
-/** Milliseconds. */
-interface Revoked {
-  /** From the request to its answer. */
-  readonly answer: number
-  /** From the answer to the last socket closed at another gateway; negative: before it. */
-  readonly cut: number
-}
-
 /**
  * Revokes shares one after the other, through one of three gateways over one Redis, each with WebSockets open at the others,
  * while people go on asking for pages at all of them: how long the sender waits, and how long the sockets outlive its answer.
  */
-export async function measureReplicas({ quick }: { quick: boolean }, say: (line: string) => void): Promise<void> {
-  const revokes = REVOKES[quick ? 'quick' : 'usual']
+export async function revokeAcrossReplicas(revokes: number): Promise<{ taken: Revocation[]; visits: number }> {
   const scene = await startReplicas(({ port }) => Array(REPLICAS).fill(port))
   try {
     const load = await startLoad(scene)
-    const taken: Revoked[] = []
+    const taken: Revocation[] = []
     for (let round = 0; round < revokes; round += 1) taken.push(await revokeOne(scene, round))
-    const visits = await load.stop()
-    say(
-      `${revokes} revokes, ${SOCKETS} WebSockets each at the two other gateways, ${visits} requests meanwhile; ` +
-        `load average ${loadavg()[0]?.toFixed(1)}; milliseconds\n`,
-    )
-    say(
-      showTable([
-        ['', 'p50', 'p90', 'p99', 'max'],
-        row('request to answer', taken, 'answer'),
-        row('answer to last cut', taken, 'cut'),
-      ]),
-    )
+    return { taken, visits: await load.stop() }
   } finally {
     await scene.close()
   }
+}
+
+/** The same as a table. */
+export async function measureReplicas({ quick }: { quick: boolean }, say: (line: string) => void): Promise<void> {
+  const revokes = REVOKES[quick ? 'quick' : 'usual']
+  const { taken, visits } = await revokeAcrossReplicas(revokes)
+  say(
+    `${revokes} revokes, ${SOCKETS} WebSockets each at the two other gateways, ${visits} requests meanwhile; ` +
+      `load average ${loadavg()[0]?.toFixed(1)}; milliseconds\n`,
+  )
+  say(
+    showTable([
+      ['', 'p50', 'p90', 'p99', 'max'],
+      row('request to answer', taken, 'answer'),
+      row('answer to last cut', taken, 'cut'),
+    ]),
+  )
 }
 
 /** People whose shares are not revoked. */
@@ -71,7 +69,7 @@ async function startLoad({ replicas, open }: Replicas) {
   }
 }
 
-async function revokeOne({ replicas, open, revoke }: Replicas, round: number): Promise<Revoked> {
+async function revokeOne({ replicas, open, revoke }: Replicas, round: number): Promise<Revocation> {
   const here = replicas[round % replicas.length] as (typeof replicas)[number]
   const others = replicas.filter((replica) => replica !== here)
   const opened = await open(here)
@@ -86,8 +84,7 @@ async function revokeOne({ replicas, open, revoke }: Replicas, round: number): P
   return { answer: answeredAt - startedAt, cut: Math.max(...(await cut)) - answeredAt }
 }
 
-function row(title: string, taken: readonly Revoked[], what: keyof Revoked): string[] {
-  const sorted = taken.map((each) => each[what]).toSorted((a, b) => a - b)
-  const quantile = (share: number) => sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0
-  return [title, ...[0.5, 0.9, 0.99, 1].map((share) => quantile(share).toFixed(1))]
+function row(title: string, taken: readonly Revocation[], what: keyof Revocation): string[] {
+  const samples = taken.map((each) => each[what])
+  return [title, ...[0.5, 0.9, 0.99, 1].map((share) => quantileOf(samples, share).toFixed(1))]
 }

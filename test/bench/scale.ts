@@ -18,8 +18,8 @@ import { openSqliteStore } from '../../src/store/sqlite.ts'
 import type { Store } from '../../src/store/store.ts'
 import { startRedis } from '../contract/redis-server.ts'
 import { figureOf, showFigure, showTable } from './figures.ts'
+import { build } from './gateway.ts'
 import { cpuSeconds, messageOf, residentBytes, startServer, startWorker } from './processes.ts'
-import { build } from './subjects.ts'
 import { APP_BASE } from './workloads.ts'
 
 /** Shares and sessions that are in the store before anything is measured. */

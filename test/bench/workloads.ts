@@ -1,16 +1,33 @@
 /** Path of the app, the same behind every proxy. */
 export const APP_BASE = '/app/'
 
-export const CONNECTIONS = 32
+/** What is asked of a subject, and how; one unit is one answered request, or one echoed message. */
+interface Workload {
+  readonly name: string
+  readonly title: string
+  readonly unit: 'request' | 'message'
+  /** Below the app’s base. */
+  readonly path: string
+  /** Each with one request or message under way. */
+  readonly connections: number
+  /** Of the plan’s warm-up, what is enough for this one. */
+  readonly warmUpShare: number
+}
 
-/** What is asked of every subject; one unit is one answered request, or one echoed message. */
 export const WORKLOADS = [
-  { name: '1k', title: '1 KiB', unit: 'request' },
-  { name: '100k', title: '100 KiB', unit: 'request' },
-  { name: 'echo', title: 'WebSocket echo, 64 bytes', unit: 'message' },
-] as const
+  { name: '1k', title: '1 KiB', unit: 'request', path: '1k', connections: 32, warmUpShare: 1 },
+  { name: '100k', title: '100 KiB', unit: 'request', path: '100k', connections: 32, warmUpShare: 0.25 },
+  { name: '10m', title: '10 MiB', unit: 'request', path: 'big?bytes=10485760', connections: 4, warmUpShare: 0.005 },
+  { name: 'echo', title: 'WebSocket echo, 64 bytes', unit: 'message', path: 'echo', connections: 32, warmUpShare: 1 },
+] as const satisfies readonly Workload[]
 
 export type WorkloadName = (typeof WORKLOADS)[number]['name']
+
+export function workloadOf(name: WorkloadName): Workload {
+  const found = WORKLOADS.find((workload) => workload.name === name)
+  if (found === undefined) throw new Error(`there is no workload ${name}`)
+  return found
+}
 
 /** Header lines of a request, by name. */
 export type Headers = Readonly<Record<string, string>>
@@ -27,9 +44,26 @@ export const BROWSER_HEADERS: Headers = {
   Connection: 'keep-alive',
 }
 
+/** A GET as a browser sends it. @param headers `Host`, and whatever else the subject needs */
+export function requestText(path: string, headers: Headers): string {
+  const lines = Object.entries({ ...headers, ...BROWSER_HEADERS }).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`
+}
+
+/** @returns how much of the body is still to come after the chunk that has the head of the answer @throws {Error} unless it is a 200 with a length */
+export function missingAfterHead(chunk: Buffer): number {
+  const end = chunk.indexOf('\r\n\r\n')
+  const head = chunk.toString('latin1', 0, end)
+  const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1]
+  if (!head.startsWith('HTTP/1.1 200 ') || length === undefined) throw new Error(`an unexpected answer:\n${head}`)
+  return Number(length) - (chunk.length - end - 4)
+}
+
 /** One sample to take. */
 export interface Job {
   readonly workload: WorkloadName
+  /** Instead of the workload’s own. */
+  readonly path?: string
   readonly port: number
   /** `Host`, and whatever else this subject needs. */
   readonly headers: Headers
