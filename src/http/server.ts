@@ -1,4 +1,4 @@
-import { randomFillSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import {
   createServer,
   type IncomingMessage,
@@ -187,15 +187,18 @@ function limitBody(req: IncomingMessage, seconds: number): void {
 }
 
 const ID_BYTES = 9
-const idPool = Buffer.alloc(256 * ID_BYTES)
-let idsDrawn = 0
+const ID_LENGTH = 12
+let idPool = ''
+let drawnTo = 0
 
 /** 72 random bits, base64url. Drawn for many at once, since that costs no more than for one. */
 function newRequestId(): string {
-  const at = idsDrawn % idPool.length
-  if (at === 0) randomFillSync(idPool)
-  idsDrawn += ID_BYTES
-  return idPool.toString('base64url', at, at + ID_BYTES)
+  if (drawnTo === idPool.length) {
+    idPool = randomBytes(256 * ID_BYTES).toString('base64url')
+    drawnTo = 0
+  }
+  drawnTo += ID_LENGTH
+  return idPool.slice(drawnTo - ID_LENGTH, drawnTo)
 }
 
 function refuse(req: IncomingMessage, res: ServerResponse, error: GatewayError, requestId: string): void {

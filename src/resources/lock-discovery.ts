@@ -1,5 +1,4 @@
-import { parseXML } from 'webdav'
-import { AS_TEXT } from './multistatus.ts'
+import { parseAsText } from './multistatus.ts'
 
 interface ActiveLock {
   /** As it was given with LOCK, when it is plain text. */
@@ -14,7 +13,7 @@ const MAX_CHARS = 64 * 1024
 export async function readLocks(xml: string): Promise<ActiveLock[]> {
   if (xml.length > MAX_CHARS || /<!DOCTYPE/i.test(xml)) return []
   try {
-    const { multistatus } = await parseXML(xml, AS_TEXT as never)
+    const { multistatus } = await parseAsText(xml)
     return multistatus.response.flatMap(locksOf)
   } catch {
     return []

@@ -1,13 +1,18 @@
 import { setImmediate } from 'node:timers/promises'
-import { parseXML } from 'webdav'
 import type { Entry } from './resource.ts'
 
 /** Text stays text: an ETag such as `1e5` is no number. Character references are decoded. */
-export const AS_TEXT = {
+const AS_TEXT = {
   attributeNamePrefix: '@',
   attributeParsers: [],
   tagParsers: [() => undefined],
   entityDecoder: {},
+}
+
+/** Loaded by who needs it: the parser takes as much memory as a quarter of all our other code. */
+export async function parseAsText(xml: string) {
+  const { parseXML } = await import('webdav')
+  return parseXML(xml, AS_TEXT as never)
 }
 
 /** Characters that are read in one go: a long listing takes seconds, and everybody else has a turn in between. */
@@ -57,7 +62,7 @@ function* batchesOf(xml: string): Generator<string> {
 }
 
 async function readBatch(responses: string, base: string): Promise<Entry[]> {
-  const { multistatus } = await parseXML(`<multistatus>${responses}</multistatus>`, AS_TEXT as never)
+  const { multistatus } = await parseAsText(`<multistatus>${responses}</multistatus>`)
   return multistatus.response.flatMap((response) => {
     const { href, propstat } = response as { href?: unknown; propstat?: { prop?: unknown } }
     return typeof href === 'string' && typeof propstat?.prop === 'object'

@@ -2,7 +2,6 @@ import type { Line } from '../core/line.ts'
 import type { Secret } from '../core/secret.ts'
 import type { Clock } from '../core/time.ts'
 import { createMemoryStore } from './memory.ts'
-import { openRedisStore } from './redis.ts'
 import type { RedisAddress } from './redis-connection.ts'
 import { type Beside, openSqliteStore } from './sqlite.ts'
 import type { Store } from './store.ts'
@@ -34,7 +33,10 @@ export async function openStore(config: StoreConfig, options: Options): Promise<
       return createMemoryStore(options)
     case 'sqlite':
       return openSqliteStore(config.file, { ...options, among: primary && (await joinWorkerBus(primary)) })
-    case 'redis':
+    case 'redis': {
+      // ioredis is loaded where there is a Redis.
+      const { openRedisStore } = await import('./redis.ts')
       return openRedisStore({ ...config, password: password ?? config.password }, { now, warn })
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -28,6 +28,12 @@ async function compile(): Promise<string> {
     throw new Error(`the gateway does not compile:\n${stdout || message}`)
   })
   return join(folder, 'cli.js')
+}
+
+/** What the image starts Node with. */
+async function flagsOfImage(): Promise<string[]> {
+  const [, entry = '[]'] = /^ENTRYPOINT (.*)$/m.exec(await readFile(root('Dockerfile'), 'utf8')) ?? []
+  return (JSON.parse(entry) as string[]).filter((word) => word.startsWith('--'))
 }
 
 interface GatewayWish {
@@ -77,7 +83,7 @@ export async function startGateway(wish: GatewayWish) {
   const config = join(folder, 'gateway.yaml')
   // JSON is YAML.
   await writeFile(config, JSON.stringify(document))
-  const args = [...flags, await build(), 'serve', '--config', config]
+  const args = [...(await flagsOfImage()), ...flags, await build(), 'serve', '--config', config]
   const { pid } = opened.use(await startServer(process.execPath, args, { port }))
   alice.pair({ integrationApi: `${url}/ocm`, launchUrl: `${url}${APP_BASE}.ocm/open`, appName: 'Bench' })
   const agent = opened.adopt(new Agent({ keepAlive: true }), (each) => each.destroy())

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { freePort } from '../../src/demo/listen.ts'
 import { startServer } from './processes.ts'
 import { findNginx, installCaddy, installHaproxy } from './tools.ts'
-import type { Headers } from './workloads.ts'
+import { APP_BASE, type Headers } from './workloads.ts'
 
 /** A server in front of the app, as the load generator needs to know it. */
 export interface Way {
@@ -31,7 +31,7 @@ const CONNECTIONS_MAX = 9_500
 
 const hostOf = (port: number) => ({ Host: `proxy.localhost:${port}` })
 
-/** As JupyterHub runs it, but for the log, which would cost it time. It keeps connections to the app alive by itself. */
+/** As JupyterHub runs it, with a route to the app, but for the log, which would cost it time. It keeps connections to the app alive by itself. */
 export async function startConfigurableHttpProxy({ appPort, opened }: Place): Promise<Way> {
   const [port, apiPort] = [await freePort(), await freePort()]
   const command = fileURLToPath(import.meta.resolve('configurable-http-proxy/bin/configurable-http-proxy'))
@@ -39,9 +39,16 @@ export async function startConfigurableHttpProxy({ appPort, opened }: Place): Pr
   const args = [
     command,
     ...['--ip', '127.0.0.1', '--port', `${port}`, '--api-ip', '127.0.0.1', '--api-port', `${apiPort}`],
-    ...['--default-target', `http://127.0.0.1:${appPort}`, '--log-level', 'error', '--keep-alive-timeout', '65000'],
+    ...['--log-level', 'error', '--keep-alive-timeout', '65000'],
   ]
-  const server = await startServer(process.execPath, args, { port, env: { CONFIGPROXY_AUTH_TOKEN: 'bench' } })
+  const token = 'bench'
+  const server = await startServer(process.execPath, args, { port, env: { CONFIGPROXY_AUTH_TOKEN: token } })
+  const added = await fetch(`http://127.0.0.1:${apiPort}/api/routes${APP_BASE}`, {
+    method: 'POST',
+    headers: { authorization: `token ${token}` },
+    body: JSON.stringify({ target: `http://127.0.0.1:${appPort}` }),
+  })
+  if (!added.ok) throw new Error(`configurable-http-proxy took no route: ${added.status}`)
   return { pid: opened.use(server).pid, port, headers: hostOf(port), version: manifest.version }
 }
 
