@@ -38,11 +38,11 @@ import { createLiveConnections } from './sessions/live-connections.ts'
 import type { EndReason, Session } from './sessions/session.ts'
 import { createSessions } from './sessions/sessions.ts'
 import { createTraffic } from './sessions/traffic.ts'
-import { createGrants, type Grant } from './shares/grant.ts'
+import { createGrants, type Grant, regrant } from './shares/grant.ts'
 import { underCeiling } from './shares/permissions.ts'
 import { createRecords } from './shares/records.ts'
 import { openStore } from './store/open.ts'
-import type { Workload } from './store/store.ts'
+import type { ShareKey, Workload } from './store/store.ts'
 import { timed } from './store/timed.ts'
 import { createPseudonyms } from './trust/pseudonyms.ts'
 import { createSealer } from './trust/sealer.ts'
@@ -264,11 +264,34 @@ export async function startServing(initial: GatewayConfig, given: Given) {
   }
   const revise = () => sessions.revise(judge).catch((err) => events.unexpected({ where: 'revise', err }))
 
+  /** Sessions that were opened or changed while the store did not know what a share is now. */
+  const writtenAgain = new Map<string, ShareKey>()
+  store.bus.subscribe((message) => {
+    if (message.type === 'share.again') writtenAgain.set(JSON.stringify(message), message)
+  })
+  const fitSessions = async (key: ShareKey) => {
+    const record = await foundations.records.find(key)
+    const pairing = config.ocmServers.find(({ domain }) => domain === key.senderDomain)
+    if (record === 'revoked') await sessions.endShare(key, 'revoked')
+    else if (record !== undefined && pairing !== undefined)
+      await sessions.reconcile(key, ({ grant }) => regrant(grant, record.share, pairing, now()))
+  }
+  const fitAllSessions = async () => {
+    for (const [name, key] of writtenAgain) {
+      writtenAgain.delete(name)
+      await fitSessions(key).catch((error) => {
+        writtenAgain.set(name, key)
+        throw error
+      })
+    }
+  }
+
   const sweep = async () => {
     await sessions.sweep()
     await releaseEndedByHand()
   }
   opened.use(every(SWEEP_MS, sweep, events))
+  opened.use(every(SWEEP_MS, fitAllSessions, events))
   opened.use(every(Math.min(30_000, config.sessions.idleTimeout * 250), () => sessions.keepAlive(), events))
   const houseKeeping = async () => {
     traffic.tell(TRAFFIC_SECONDS)

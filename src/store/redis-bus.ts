@@ -19,7 +19,9 @@ type Publish = (sender: string, message: string) => Promise<readonly string[] | 
 export interface RedisBus {
   readonly bus: Bus
   /** Resolves when every process has heard the message, or believes nothing any more. */
-  tell(message: Exclude<BusMessage, { type: 'missed' }>, publish: Publish): Promise<boolean>
+  tell(message: Extract<BusMessage, { idHash: string }>, publish: Publish): Promise<boolean>
+  /** To the listeners of this process. */
+  tellHere(message: BusMessage): void
   close(): Promise<void>
 }
 
@@ -168,6 +170,8 @@ export async function openRedisBus(client: Client, subscriber: Client, ask: Ask,
           await send({}, publish, new Set(), (id) => waiting.get(id)?.(self))
         }),
     },
+
+    tellHere: deliver,
 
     async tell(message, publish) {
       let delivered = false

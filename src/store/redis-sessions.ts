@@ -1,12 +1,21 @@
 import type { Clock } from '../core/time.ts'
 import type { RedisBus } from './redis-bus.ts'
-import type { Ask, Client } from './redis-connection.ts'
+import type { Client } from './redis-connection.ts'
 import { keyOf, ttlOf } from './redis-keys.ts'
+import type { Redo } from './redis-redo.ts'
 import type { Reads, Replicated } from './redis-replication.ts'
 import { DUE, FORGOTTEN_SECONDS } from './redis-scripts.ts'
 import type { EndedSession, SessionRow, SessionStore, ShareKey } from './store.ts'
 
 const BATCH = 500
+
+interface Means {
+  readonly now: Clock
+  readonly bus: RedisBus
+  readonly reads: Reads
+  readonly replicated: Replicated
+  readonly redo: Redo
+}
 
 const keyOfSession = (idHash: string) => keyOf('session', idHash)
 const byDomain = (senderDomain: string) => keyOf('sessions of', senderDomain)
@@ -17,11 +26,8 @@ const byShare = ({ senderDomain, shareId }: ShareKey) => keyOf('sessions for', s
  * A session is a hash, under the same name while it lives and after it ended, and knows the indexes it is in. Indexes are
  * ordered by deadline, so that what nobody ended falls out of them.
  */
-export function createSessions(
-  client: Client,
-  ask: Ask,
-  { now, bus, reads, replicated }: { now: Clock; bus: RedisBus; reads: Reads; replicated: Replicated },
-): SessionStore {
+export function createSessions(client: Client, { now, bus, reads, replicated, redo }: Means): SessionStore {
+  const { ask } = redo
   const remaining = (deadline: number) => ttlOf(deadline + FORGOTTEN_SECONDS, now())
 
   async function find(idHash: string): Promise<SessionRow | EndedSession | undefined> {
@@ -35,6 +41,30 @@ export function createSessions(
       rows.push(...found.filter((row) => row?.state === 'live'))
     }
     return rows
+  }
+
+  async function endOnce(ended: EndedSession, keepUntil: number): Promise<SessionRow | undefined> {
+    const { idHash, reason } = ended
+    let row: SessionRow | undefined
+    await bus.tell({ type: 'session.ended', idHash, reason }, async (sender, message) => {
+      const answer = await client.endSession(
+        keyOfSession(idHash),
+        ...[idHash, ttlOf(keepUntil, now()), sender, message],
+        ...fieldsOfEnded(ended, keepUntil),
+      )
+      if (answer === null) return undefined
+      const [fields, replicas] = answer as [string[], string[]]
+      const [webapp = '', senderDomain = '', shareId = '', deadline, data = ''] = fields
+      row = { state: 'live', idHash, webapp, senderDomain, shareId, deadline: Number(deadline), data }
+      return replicas
+    })
+    return row
+  }
+
+  /** What is told again is heard again: by who opened its connections meanwhile, too. */
+  function keepEnd(ended: EndedSession, keepUntil: number): void {
+    const again = async () => (await endOnce(ended, keepUntil)) !== undefined
+    redo.keep(keyOfSession(ended.idHash), ended.data.length, again)
   }
 
   return {
@@ -66,21 +96,10 @@ export function createSessions(
       }),
     end: (ended, { keepUntil }) =>
       ask(async () => {
-        const { idHash, reason } = ended
-        let row: SessionRow | undefined
-        await bus.tell({ type: 'session.ended', idHash, reason }, async (sender, message) => {
-          const answer = await client.endSession(
-            keyOfSession(idHash),
-            ...[idHash, ttlOf(keepUntil, now()), sender, message],
-            ...fieldsOfEnded(ended, keepUntil),
-          )
-          if (answer === null) return undefined
-          const [fields, replicas] = answer as [string[], string[]]
-          const [webapp = '', senderDomain = '', shareId = '', deadline, data = ''] = fields
-          row = { state: 'live', idHash, webapp, senderDomain, shareId, deadline: Number(deadline), data }
-          return replicas
-        })
-        if (row !== undefined) await replicated()
+        const row = await endOnce(ended, keepUntil)
+        if (row === undefined) return undefined
+        keepEnd(ended, keepUntil)
+        await replicated()
         return row
       }),
     ofShare: (key) =>

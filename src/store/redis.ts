@@ -13,11 +13,12 @@ import {
 } from './redis-connection.ts'
 import { createRedisLock } from './redis-lock.ts'
 import { createNotes } from './redis-notes.ts'
+import { nothingKept, openRedo } from './redis-redo.ts'
 import { createReplicated, guardedReads, notReplicated, plainReads } from './redis-replication.ts'
 import { createSessions } from './redis-sessions.ts'
 import { createShares } from './redis-shares.ts'
 import { createWorkloads } from './redis-workloads.ts'
-import type { Store } from './store.ts'
+import type { ShareKey, Store } from './store.ts'
 
 /**
  * A store in Redis, for any number of processes. It is as durable as Redis is configured to be.
@@ -52,18 +53,22 @@ async function open(client: Client, subscriber: Client, { address, now, warn }: 
   for (const warning of await inspectServer(client)) warn(warning)
   await connect(subscriber)
   const bus = await openRedisBus(client, subscriber, asking, db)
+  const replicated = master === undefined ? notReplicated : createReplicated(client)
+  const redo = master === undefined ? nothingKept(asking) : await openRedo(client, asking, { replicated, warn })
+  const { ask } = redo
   const disconnect = [client, subscriber].map(keepConnected)
   const reads = master === undefined ? plainReads(client) : guardedReads(client)
-  const replicated = master === undefined ? notReplicated : createReplicated(client)
+  const writtenAgain = (key: ShareKey) => bus.tellHere({ type: 'share.again', ...key })
   return {
-    shares: createShares(client, asking, { now, reads, replicated }),
-    sessions: createSessions(client, asking, { now, bus, reads, replicated }),
-    workloads: createWorkloads(client, asking),
-    notes: createNotes(client, asking, now),
-    bus: bus.bus,
-    lock: createRedisLock(client, subscriber, asking, db),
-    ping: () => asking(async () => void (await client.ping())),
+    shares: createShares(client, { now, reads, replicated, redo, writtenAgain }),
+    sessions: createSessions(client, { now, bus, reads, replicated, redo }),
+    workloads: createWorkloads(client, ask),
+    notes: createNotes(client, ask, now),
+    bus: { ...bus.bus, hearing: () => redo.settled() && bus.bus.hearing() },
+    lock: createRedisLock(client, subscriber, ask, db),
+    ping: () => ask(async () => void (await client.ping())),
     async close() {
+      redo.close()
       await bus.close()
       for (const each of disconnect) each()
     },

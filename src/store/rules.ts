@@ -66,6 +66,20 @@ export function decideRevoke(
   return { answer: previous?.row.state === 'live' ? 'revoked' : 'gone', next }
 }
 
+/**
+ * Whether what was answered about a share has been lost, and what to write then. What is newer stays, and so does a
+ * revocation of the same second: who of the two was first is not known any more.
+ */
+export function decideAgain(previous: ShareState | undefined, answered: ShareState): Decision<boolean> {
+  const { created, signatures } = answered.history
+  const order = orderOf(previous?.history, { created, signature: signatures.at(-1) ?? '' })
+  if (order !== 'next') return { answer: false }
+  const revoked = previous?.row.state === 'revoked' && previous.history.created === created
+  const stays = revoked && answered.row.state === 'live' ? previous : undefined
+  const both = signatures.reduce((history, signature) => extended(history, { created, signature }), previous?.history)
+  return { answer: stays === undefined, next: { ...(stays ?? answered), history: both ?? answered.history } }
+}
+
 /** `repeated`: this very request was applied. `late`: a newer one was. */
 function orderOf(history: History | undefined, { created, signature }: Applied): 'next' | 'repeated' | 'late' {
   if (history === undefined || created > history.created) return 'next'

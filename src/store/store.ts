@@ -167,6 +167,8 @@ export type BusMessage =
   | { readonly type: 'session.changed'; readonly idHash: string; readonly cut: boolean }
   /** Messages may have been lost, and may be until `hearing` says otherwise: what is known of any session may be from before. */
   | { readonly type: 'missed' }
+  /** The store had lost this share for a while, maybe, and has it again: its sessions may not fit it. Told in one process. */
+  | ({ readonly type: 'share.again' } & ShareKey)
 
 /**
  * Tells what happens to sessions. When `sessions.end` or `sessions.update` resolves, every listener of every process has

@@ -100,6 +100,12 @@ export async function startSentinel(master: number) {
   await until('the Sentinel knows a replica', async () => (await knownReplicas()) > 0, 20)
   return {
     port,
+    /** Says from now on that another server is the master, whatever the two know of each other. */
+    async watch(other: number): Promise<void> {
+      await admin.call('SENTINEL', 'REMOVE', 'main')
+      await admin.call('SENTINEL', 'MONITOR', 'main', '127.0.0.1', other, 1)
+      await admin.call('SENTINEL', 'SET', 'main', 'auth-pass', PASSWORD)
+    },
     async stop() {
       admin.disconnect()
       child.kill('SIGKILL')
