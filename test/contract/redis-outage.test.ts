@@ -158,7 +158,8 @@ describe('with Sentinel', () => {
     for (let index = 0; index < 50; index += 1) expect(await put(`share ${index}`)).toBe('stored')
     await first.kill()
     await expectUnavailable(store)
-    await expect.poll(() => put('after').catch(() => 'failed'), { timeout: 30_000 }).toBe('stored')
+    // What could not be answered while the master changed may have been stored all the same.
+    await expect.poll(() => put('after').catch(() => 'failed'), { timeout: 30_000 }).toMatch(/^(stored|unchanged)$/)
     await hears(store)
     expect(await store.shares.count(KEY.senderDomain)).toBe(51)
     expect((await second.admin.role())[0]).toBe('master')

@@ -66,8 +66,13 @@ async function startCrashes() {
       const opened = await launchAt(scene, file.url)
       return { editor: await scene.edit(opened), file, cookie: opened.cookie, time: '' }
     },
-    /** Runs something with a gateway that dies at that step. @returns whether it came so far */
-    async dying(step: string, run: () => Promise<RawResponse>): Promise<boolean> {
+    /**
+     * Runs something with a gateway that dies at that step.
+     *
+     * @param expected it comes so far, maybe a moment after its answer
+     * @returns whether it came so far
+     */
+    async dying(step: string, expected: boolean, run: () => Promise<RawResponse>): Promise<boolean> {
       const written = /^write (\d+)$/.exec(step)?.[1]
       if (written !== undefined) order('die-after', written)
       let reached = false
@@ -77,6 +82,7 @@ async function startCrashes() {
         await scene.gateway.kill()
       }
       const answer = await run()
+      if (written !== undefined && expected) await until(`the gateway dies after ${step}`, () => !scene.gateway.alive)
       sender.hooks.during = undefined
       rmSync(join(orders, 'die-after'), { force: true })
       if (written !== undefined) reached = answer.status === 0 || !scene.gateway.alive
@@ -290,7 +296,8 @@ describe('kill -9', () => {
     /** @returns whether there is such a step */
     async function dieAfter(step: string): Promise<boolean> {
       const { round, versions } = await begin()
-      if (!(await crashes.dying(step, () => operation.run(round)))) return false
+      const expected = operation.steps.includes(step)
+      if (!(await crashes.dying(step, expected, () => operation.run(round)))) return false
       versions.saw((await round.editor.info()).Version)
       const again = await operation.run(round)
       expect(operation.again, `${step}: ${again.status} ${again.body}`).toContain(again.status)
@@ -303,7 +310,7 @@ describe('kill -9', () => {
 
     async function dieForGood(step: string): Promise<void> {
       const { round, versions, other: opened } = await begin()
-      expect(await crashes.dying(step, () => operation.run(round)), step).toBe(true)
+      expect(await crashes.dying(step, true, () => operation.run(round)), step).toBe(true)
       await crashes.later(MORE_THAN_HALF_AN_HOUR)
       const other = await scene.edit(opened)
       versions.saw((await other.info()).Version)
