@@ -89,7 +89,7 @@ export async function startSentinel(master: number) {
     `requirepass ${JSON.stringify(PASSWORD)}`,
     `sentinel monitor main 127.0.0.1 ${master} 1`,
     `sentinel auth-pass main ${JSON.stringify(PASSWORD)}`,
-    'sentinel down-after-milliseconds main 500',
+    'sentinel down-after-milliseconds main 1000',
     'sentinel failover-timeout main 5000',
   ]
   writeFileSync(file, `${settings.join('\n')}\n`)
