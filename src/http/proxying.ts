@@ -198,8 +198,9 @@ export function createProxying(
     const send = (tracingHeaders?: Credentials) => {
       const all = tracingHeaders === undefined ? credentials : { ...credentials, ...tracingHeaders }
       const rules = rulesFor(req, context, authenticated, all, intervention)
-      const answer = (raw: readonly string[]) => orStartedAgain(session as Session, rules.responseHeaders(raw))
-      const responseHeaders = canRestart ? answer : rules.responseHeaders
+      const responseHeaders = canRestart
+        ? (raw: readonly string[]) => orStartedAgain(session, rules.responseHeaders(raw))
+        : rules.responseHeaders
       const { path, headers } = rules
       return upstream.request(req, res, { method, body, path, headers, responseHeaders, onClose })
     }
@@ -249,7 +250,7 @@ export function createProxying(
       if (credentials === undefined) return startFirst(req, res, context.scope)
       const send = (intervention?: Intervention) =>
         forward(req, res, context, authenticated, credentials, onClose, intervention)
-      const intervention = interveneIn(req, session, request, context.target)
+      const intervention = app.intervene && interveneIn(req, session, request, context.target)
       return intervention === undefined ? send() : intervention.then((each) => forwardIntervened(each, send))
     })
   }
