@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Events } from '../core/events.ts'
 import { createContentMetrics } from './content-metrics.ts'
-import { createRequestDurations } from './request-durations.ts'
+import { createRequestMetrics } from './request-metrics.ts'
 
 /** What is counted at the moment of a scrape. */
 export interface Gauges {
@@ -25,7 +25,6 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     'result',
   ])
   const integration = counter('integration_requests_total', 'Back-channel requests, by result', ['operation', 'result'])
-  const proxied = counter('proxied_requests_total', 'Requests that an app answered', ['webapp', 'code'])
   const upstreamFailures = counter('upstream_failures_total', 'Requests that an app did not answer', [
     'webapp',
     'reason',
@@ -44,9 +43,12 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     registers,
   })
   reloaded.set(1)
-  const duration = createRequestDurations(registry, {
-    name: 'ocm_gateway_proxied_request_duration_seconds',
-    help: 'From the request to the end of the answer',
+  const proxied = createRequestMetrics(registry, {
+    total: { name: 'ocm_gateway_proxied_requests_total', help: 'Requests that an app answered' },
+    duration: {
+      name: 'ocm_gateway_proxied_request_duration_seconds',
+      help: 'From the request to the end of the answer',
+    },
     buckets: SECONDS,
   })
   const webSockets = new Gauge({
@@ -121,10 +123,7 @@ export function createMetrics(events: Events, { sessions, shares }: Gauges): Reg
     'websocket.opened': ({ webapp = '' }) => webSockets.inc({ webapp }),
     'websocket.closed': ({ webapp = '' }) => webSockets.dec({ webapp }),
     'store.operation': ({ operation = '', seconds = 0 }) => storeSeconds.observe({ operation }, Number(seconds)),
-    proxied: ({ webapp = '', code = 0, seconds = 0 }) => {
-      proxied.inc({ webapp, code })
-      duration.observe(String(webapp), Number(seconds))
-    },
+    proxied: ({ webapp = '', code = 0, seconds = 0 }) => proxied.observe(String(webapp), Number(code), Number(seconds)),
   }
   events.observe((event, fields) => on[event]?.(fields as Fields))
   return registry
