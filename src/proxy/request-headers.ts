@@ -37,6 +37,8 @@ const ONCE = ['host', 'authorization', 'content-length']
 
 /** What a header name means, whoever sends it. */
 interface Meaning {
+  /** The same string for every request: who looks it up again does not hash it again. */
+  readonly name: string
   readonly lower: string
   /** CGI-style servers read `X_OCM_User` and `X.OCM.User` as `X-OCM-User`: names are compared after folding. */
   readonly folded: string
@@ -56,7 +58,7 @@ function meaningOf(name: string): Meaning {
   const folded = lower.replace(/[_.]/g, '-')
   const ours = /^x-(ocm|forwarded)-/.test(folded) || IDENTITY.has(folded)
   const dropped = ours || HOP_BY_HOP.has(lower) || OVERRIDES.has(folded) || lower === 'cookie'
-  const meaning = { lower, folded, dropped }
+  const meaning = { name, lower, folded, dropped }
   if (meanings.size >= MEANINGS_MAX) meanings.clear()
   if (name.length <= REMEMBERED_NAME_MAX) meanings.set(name, meaning)
   return meaning
@@ -95,9 +97,8 @@ export function requestHeaders(
   const named = connectionNamed(raw)
   const headers: string[] = ['host', forwarded.host]
   for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
-    const { lower, folded, dropped } = meaningOf(name)
+    const { name, lower, folded, dropped } = meaningOf(raw[index] ?? '')
     if (dropped || Object.hasOwn(added, folded) || (lower !== folded && Object.hasOwn(added, lower))) continue
     if (named?.has(lower) || policy.dropRequestHeaders.includes(lower)) continue
     headers.push(name, lower === 'destination' ? toUpstream(value) : value)
