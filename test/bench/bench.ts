@@ -13,7 +13,8 @@ import { measureOperations, reportOf, showOperations, showRevocation } from './o
 import { residentBytes, startWorker } from './processes.ts'
 import { measureReplicas, revokeAcrossReplicas } from './replicas.ts'
 import { BASELINE, type Report, type WorkloadReport, withTables } from './report.ts'
-import { measureScale } from './scale.ts'
+import { measureRules, showRules } from './rules.ts'
+import { measureScale, showScale } from './scale.ts'
 import { measureScaling, showScaling } from './scaling.ts'
 import { measureStreaming } from './streaming.ts'
 import { SUBJECTS, type Subject, type SubjectName, startSubjects } from './subjects.ts'
@@ -56,6 +57,10 @@ const IDLE = {
 }
 const OPERATIONS = { rounds: 5, each: 400, revocations: 300 }
 const REPLICA_REVOCATIONS = 300
+/** As many as a process here may have file descriptors for, at most. */
+const MANY_IDLE = { names: ['gateway'] as readonly SubjectName[], sockets: 10_000, rounds: 1 }
+const SHARES = 1_000_000
+const RULES = { milliseconds: 8000 }
 const ASSETS = { samples: 7, milliseconds: 1500 }
 const SCALING = { samples: 7, milliseconds: 1500 }
 
@@ -64,9 +69,9 @@ const docs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, impor
 const USAGE = `npm run bench -- [--docs] [--json FILE]
 npm run bench -- --only gateway,nginx [--profile DIR]
 npm run bench -- --quick [--check]
-npm run bench -- --idle SOCKETS | --scaling | --jupyterhub | --streaming | --replicas | --scale | --flood
+npm run bench -- --idle SOCKETS | --scale SHARES | --rules | --scaling | --jupyterhub | --streaming | --replicas | --flood
 
-The whole takes 15 minutes, besides what the first run installs in .cache. Nothing else should run on the machine.
+The whole takes 25 minutes, besides what the first run installs in .cache. Nothing else should run on the machine.
 
 --quick         four subjects, fewer and shorter samples: a minute and a half
 --only A,B      only those: ${SUBJECTS.join(', ')}
@@ -80,7 +85,8 @@ The whole takes 15 minutes, besides what the first run installs in .cache. Nothi
 --jupyterhub    a static file of JupyterLab, through gateway and hub
 --streaming     memory of the gateway under large and slow transfers
 --replicas      how fast a revocation reaches the other gateways on the same Redis
---scale         what an operation costs with 1,000 and 100,000 shares in the store; SCALE=huge: with 1,000,000
+--scale SHARES  what an operation costs with 1,000 and with so many shares in the store
+--rules         what of the gateway a request spends its time in
 --flood         floods of bad launches: what is asked of the peers, memory, launches of others; exit 1 beyond the bounds
 `
 
@@ -199,7 +205,8 @@ async function measureSubjects({ quick, only, profile, check: checked }: Options
   const results: WorkloadReport[] = []
   const before = memoryOf(subjects)
   for (const workload of workloads) {
-    const result = await run(workload, subjects)
+    const able = subjects.filter(({ webSockets }) => workload !== 'echo' || webSockets !== false)
+    const result = await run(workload, able)
     results.push(result)
     say(showResult(result))
   }
@@ -212,7 +219,16 @@ async function measureSubjects({ quick, only, profile, check: checked }: Options
 }
 
 /** What a whole report has; `assets` need Python. */
-const COMPLETE: readonly (keyof Report)[] = ['fixedRate', 'idle', 'operations', 'replicas', 'scaling']
+const COMPLETE: readonly (keyof Report)[] = [
+  'fixedRate',
+  'idle',
+  'manyIdle',
+  'rules',
+  'operations',
+  'replicas',
+  'scaling',
+  'scale',
+]
 
 async function reportOn(subjects: readonly Subject[], { samples }: Plan): Promise<Report> {
   const versions = subjects.flatMap(({ name, version }) => (version === undefined ? [] : [[name, version]]))
@@ -248,10 +264,13 @@ async function theRest(): Promise<Partial<Report>> {
   const replicas = async () => reportOf((await revokeAcrossReplicas(REPLICA_REVOCATIONS)).taken)
   return {
     ...(await section('idle', () => measureIdle(IDLE, say), showIdle)),
+    ...(await section('manyIdle', () => measureIdle(MANY_IDLE, say), showIdle)),
+    ...(await section('rules', () => measureRules(RULES), showRules)),
     ...(await section('operations', () => measureOperations(OPERATIONS), showOperations)),
     ...(await section('replicas', replicas, (taken) => showRevocation('three gateways, Redis', taken))),
     ...(await section('scaling', () => measureScaling(SCALING), showScaling)),
     ...(await section('assets', () => measureAssets(ASSETS, say), showAssets)),
+    ...(await section('scale', () => measureScale(SHARES, say), showScale)),
   }
 }
 
@@ -290,7 +309,8 @@ const { values } = parseArgs({
     jupyterhub: { type: 'boolean', default: false },
     streaming: { type: 'boolean', default: false },
     replicas: { type: 'boolean', default: false },
-    scale: { type: 'boolean', default: false },
+    scale: { type: 'string' },
+    rules: { type: 'boolean', default: false },
     flood: { type: 'boolean', default: false },
     json: { type: 'string' },
     profile: { type: 'string' },
@@ -305,6 +325,7 @@ else if (values.scaling) say(showScaling(await measureScaling(SCALING)))
 else if (values.jupyterhub) say(showAssets(await measureAssets(ASSETS, say)))
 else if (values.streaming) await measureStreaming(say)
 else if (values.replicas) await measureReplicas(values, say)
-else if (values.scale) await measureScale(values, say)
+else if (values.scale) say(showScale(await measureScale(Number(values.scale), say)))
+else if (values.rules) say(showRules(await measureRules(RULES)))
 else if (values.flood) process.exitCode = (await measureFloods(values, say)) ? 0 : 1
 else process.exitCode = await benchmark(values)

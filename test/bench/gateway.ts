@@ -31,10 +31,12 @@ async function compile(): Promise<string> {
 }
 
 /** What the image starts Node with. */
-async function flagsOfImage(): Promise<string[]> {
+export async function flagsOfImage(): Promise<string[]> {
   const [, entry = '[]'] = /^ENTRYPOINT (.*)$/m.exec(await readFile(root('Dockerfile'), 'utf8')) ?? []
   return (JSON.parse(entry) as string[]).filter((word) => word.startsWith('--'))
 }
+
+export type SendingServer = Awaited<ReturnType<typeof startSendingServer>>
 
 interface GatewayWish {
   readonly appPort: number
@@ -44,10 +46,15 @@ interface GatewayWish {
   readonly folder: string
   /** Default: SQLite in the folder. */
   readonly store?: string
+  /** Default: a new one. */
+  readonly alice?: SendingServer
   readonly workers?: number
   /** For its own Node, such as `--cpu-prof`. */
   readonly flags?: readonly string[]
 }
+
+/** A cloud that knows Bob. */
+export const startAlice = () => startSendingServer({ contacts: ['bob@bob.localhost'] })
 
 /** The gateway as it is deployed, but for http on loopback and limits that a bench would reach, paired with Alice’s cloud. */
 export async function startGateway(wish: GatewayWish) {
@@ -56,7 +63,7 @@ export async function startGateway(wish: GatewayWish) {
   await using opened = new AsyncDisposableStack()
   const port = await freePort()
   const url = `http://apps.localhost:${port}`
-  const alice = opened.adopt(await startSendingServer({ contacts: ['bob@bob.localhost'] }), (server) => server.close())
+  const alice = wish.alice ?? opened.adopt(await startAlice(), (server) => server.close())
   const limits = { requestsPerMinute: 10_000_000, shares: 10_000_000, sessions: 10_000_000 }
   const document = {
     server: {

@@ -1,7 +1,9 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { stripTypeScriptTypes } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../../src/demo/listen.ts'
+import { build, flagsOfImage } from './gateway.ts'
 import { startServer } from './processes.ts'
 import { findNginx, installCaddy, installHaproxy } from './tools.ts'
 import { APP_BASE, type Headers } from './workloads.ts'
@@ -15,6 +17,8 @@ export interface Way {
   readonly version?: string
   /** The process of what it asks for every request, when there is one; its CPU time is counted apart. */
   readonly beside?: number
+  /** Default: it serves them. */
+  readonly webSockets?: false
 }
 
 /** Where a proxy may put its files, and what it leads to. */
@@ -50,6 +54,16 @@ export async function startConfigurableHttpProxy({ appPort, opened }: Place): Pr
   })
   if (!added.ok) throw new Error(`configurable-http-proxy took no route: ${added.status}`)
   return { pid: opened.use(server).pid, port, headers: hostOf(port), version: manifest.version }
+}
+
+/** Beside the gateway as it is built, without its types as well. */
+export async function startBareProxy({ appPort, opened }: Place): Promise<Way> {
+  const file = join(dirname(await build()), 'bare-proxy.js')
+  await writeFile(file, stripTypeScriptTypes(await readFile(new URL('./bare-proxy.ts', import.meta.url), 'utf8')))
+  const port = await freePort()
+  const args = [...(await flagsOfImage()), file, `${port}`, `${appPort}`]
+  const { pid } = opened.use(await startServer(process.execPath, args, { port }))
+  return { pid, port, headers: hostOf(port), webSockets: false }
 }
 
 export async function startHaproxy({ appPort, folder, opened }: Place): Promise<Way> {

@@ -4,6 +4,8 @@ import type { IdleReport } from './idle.ts'
 import type { AssetReport } from './jupyterhub.ts'
 import type { Sample } from './measure.ts'
 import type { OperationsReport, RevocationReport } from './operations.ts'
+import { type RulesReport, rulesRows } from './rules.ts'
+import { type ScaleReport, scaleRows } from './scale.ts'
 import type { ScalingReport } from './scaling.ts'
 import { type WorkloadName, workloadOf } from './workloads.ts'
 
@@ -16,10 +18,14 @@ export interface Report {
   readonly workloads: readonly WorkloadReport[]
   readonly fixedRate?: FixedRateReport
   readonly idle?: IdleReport
+  /** Of the gateway alone, as many as one process may have. */
+  readonly manyIdle?: IdleReport
+  readonly rules?: RulesReport
   readonly operations?: OperationsReport
   readonly replicas?: RevocationReport
   readonly scaling?: ScalingReport
   readonly assets?: AssetReport
+  readonly scale?: ScaleReport
 }
 
 export interface WorkloadReport {
@@ -38,6 +44,7 @@ const TITLES: Readonly<Record<string, string>> = {
   'oauth2-proxy': 'oauth2-proxy, Redis',
   gateway: 'this gateway, SQLite',
   'gateway-redis': 'this gateway, Redis',
+  'node-undici': 'Node and undici alone, no rules',
 }
 
 export const titleOf = (name: string) => TITLES[name] ?? name
@@ -70,18 +77,21 @@ type Rows = readonly (readonly string[])[]
 
 /** All tables, as the text between the markers of docs/performance.md. */
 export function markdownOf(report: Report): string {
-  const { fixedRate, idle, operations, scaling, assets } = report
+  const { fixedRate, rules, idle, manyIdle, operations, scaling, assets, scale } = report
   const sections: (readonly [string, Rows] | undefined)[] = [
     [machineOf(report), []],
     ['### What is aimed at', goalRows(report)],
     ['### CPU time per request or message', cpuRows(report)],
     ['### At saturation', saturationRows(report)],
     fixedRate && [fixedRateTitle(fixedRate), fixedRateRows(fixedRate)],
-    idle && [`### ${idle.sockets.toLocaleString('en')} idle WebSockets`, idleRows(idle)],
+    rules && ['### Where the time of one 1 KiB request goes in this gateway', rulesRows(rules)],
+    idle && [idleTitle(idle), idleRows(idle)],
+    manyIdle && [idleTitle(manyIdle), idleRows(manyIdle)],
     operations && ['### The gateway’s own endpoints', operationRows(operations)],
     operations && ['### From a revocation to the last closed WebSocket', revocationRows(operations, report.replicas)],
     scaling && ['### `server.workers`', scalingRows(scaling)],
     assets && [`### The main script of JupyterLab, ${assets.kibibytes.toFixed(0)} KiB`, assetRows(assets)],
+    ...(scale ? scaleSections(scale) : []),
   ]
   return sections
     .filter((section) => section !== undefined)
@@ -151,6 +161,8 @@ function fixedRateRows({ subjects }: FixedRateReport): Rows {
   return [['', 'p50 ms', 'p99 ms'], ...rows]
 }
 
+const idleTitle = ({ sockets }: IdleReport) => `### ${sockets.toLocaleString('en')} idle WebSockets`
+
 function idleRows({ subjects }: IdleReport): Rows {
   const rows = Object.entries(subjects).map(([name, { kibibytes, mebibytes, openMicroseconds }]) => [
     titleOf(name),
@@ -199,6 +211,11 @@ function scalingRows(scaling: ScalingReport): Rows {
     ...[perSecond, cpuMicroseconds, cores].map(showFigure),
   ])
   return [['workers', '1 KiB requests/s', 'CPU µs/request', 'cores busy with it'], ...rows]
+}
+
+function scaleSections(scale: ScaleReport): (readonly [string, Rows])[] {
+  const [few, many] = scale.shares.map((count) => count.toLocaleString('en'))
+  return [...scaleRows(scale)].map(([store, rows]) => [`### ${few} shares and ${many}, in ${store}`, rows])
 }
 
 function markdownTable([head = [], ...rows]: Rows): string {

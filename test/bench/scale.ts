@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, type IncomingMessage, request } from 'node:http'
-import { loadavg, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as wait } from 'node:timers/promises'
 import { systemClock } from '../../src/core/time.ts'
-import { freePort } from '../../src/demo/listen.ts'
-import { startSendingServer } from '../../src/demo/sending-server.ts'
 import { notificationOf, type SentShare } from '../../src/demo/sent-share.ts'
 import { rowOf } from '../../src/sessions/session-cache.ts'
 import type { Grant } from '../../src/shares/grant.ts'
@@ -17,10 +15,10 @@ import { openRedisStore } from '../../src/store/redis.ts'
 import { openSqliteStore } from '../../src/store/sqlite.ts'
 import type { Store } from '../../src/store/store.ts'
 import { startRedis } from '../contract/redis-server.ts'
-import { figureOf, showFigure, showTable } from './figures.ts'
-import { build } from './gateway.ts'
-import { cpuSeconds, messageOf, residentBytes, startServer, startWorker } from './processes.ts'
-import { APP_BASE } from './workloads.ts'
+import { type Figure, figureOf, showFigure, showTable } from './figures.ts'
+import { type SendingServer, startAlice, startGateway } from './gateway.ts'
+import { cpuSeconds, messageOf, residentBytes, startWorker } from './processes.ts'
+import { APP_BASE, type Headers } from './workloads.ts'
 
 /** Shares and sessions that are in the store before anything is measured. */
 interface Size {
@@ -29,10 +27,9 @@ interface Size {
 }
 
 const SMALL: Size = { shares: 1_000, sessions: 100 }
-const LARGE: Size = { shares: 100_000, sessions: 10_000 }
-const HUGE: Size = { shares: 1_000_000, sessions: 100_000 }
+const SHARES_FOR_A_SESSION = 10
 const REPETITIONS = 50
-const ROUNDS = { usual: 9, quick: 3 }
+const ROUNDS = 9
 const REQUESTS_EACH = 10
 const BATCH = 500
 /** So many seconds in a row, with no more CPU than that in each. */
@@ -51,33 +48,81 @@ const OPERATIONS = ['provisioning', 'launch', 'request', 'revocation'] as const
 type Operation = (typeof OPERATIONS)[number]
 type Costs = Readonly<Record<Operation, Cost>>
 
+/** With few shares and with many, and the second divided by the first, round by round. */
+interface Compared {
+  readonly few: Figure
+  readonly many: Figure
+  readonly ratio: Figure
+}
+
+interface StoreComparison {
+  /** Of the gateway with few shares, and of the one with many. */
+  readonly mebibytes: readonly [number, number]
+  readonly operations: Readonly<Record<Operation, Readonly<Record<keyof Cost, Compared>>>>
+}
+
+export interface ScaleReport {
+  /** Few and many. */
+  readonly shares: readonly [number, number]
+  /** By the name of the store. */
+  readonly stores: Readonly<Record<string, StoreComparison>>
+}
+
 /** Where a gateway finds its store, and how it is filled before. */
 interface Place {
   readonly url: string
   open(): Promise<Store>
 }
 
-/**
- * What one operation costs a gateway whose store is small, and one whose store is large: `SCALE=huge` makes that a million
- * shares and a hundred thousand sessions.
- */
-export async function measureScale({ quick }: { quick: boolean }, say: (line: string) => void): Promise<void> {
-  const large = process.env.SCALE === 'huge' ? HUGE : LARGE
-  const rounds = ROUNDS[quick ? 'quick' : 'usual']
+interface Run {
+  readonly opened: AsyncDisposableStack
+  readonly say: (line: string) => void
+}
+
+/** What one operation costs a gateway whose store is small, and one whose store is large. */
+export async function measureScale(shares: number, say: (line: string) => void): Promise<ScaleReport> {
+  const stores: [string, StoreComparison][] = []
   for (const [name, start] of Object.entries(PLACES)) {
     await using opened = new AsyncDisposableStack()
-    const sizes = [SMALL, large]
-    const scenes: Scene[] = []
-    for (const size of sizes) scenes.push(await startFilled(await start(opened), size, opened, say))
-    // The first rounds compile the code.
-    for (const scene of scenes) for (let round = 0; round < 2; round += 1) await measureOperations(scene)
-    const taken: Costs[][] = scenes.map(() => [])
-    for (let round = 0; round < rounds; round += 1)
-      for (const [index, scene] of scenes.entries()) taken[index]?.push(await measureOperations(scene))
-    const memory = scenes.map(({ pid }) => `${(residentBytes(pid) / 2 ** 20).toFixed(0)} MiB`)
-    say(`\n${name}, load average ${loadavg()[0]?.toFixed(1)}, memory of the gateways ${memory.join(' and ')}`)
-    say(`${showCosts(sizes, taken)}\n`)
+    stores.push([name, await compare(start, shares, { opened, say })])
   }
+  return { shares: [SMALL.shares, shares], stores: Object.fromEntries(stores) }
+}
+
+async function compare(
+  start: (opened: AsyncDisposableStack) => Promise<Place>,
+  shares: number,
+  run: Run,
+): Promise<StoreComparison> {
+  const large: Size = { shares, sessions: Math.ceil(shares / SHARES_FOR_A_SESSION) }
+  const few = await startFilled(await start(run.opened), SMALL, run)
+  const many = await startFilled(await start(run.opened), large, run)
+  // The first rounds compile the code.
+  for (const scene of [few, many]) for (let round = 0; round < 2; round += 1) await measureOperations(scene)
+  const taken: [Costs, Costs][] = []
+  for (let round = 0; round < ROUNDS; round += 1)
+    taken.push([await measureOperations(few), await measureOperations(many)])
+  const memoryOf = ({ pid }: Scene) => residentBytes(pid) / 2 ** 20
+  return { mebibytes: [memoryOf(few), memoryOf(many)], operations: comparisonOf(taken) }
+}
+
+function comparisonOf(taken: readonly (readonly [Costs, Costs])[]): StoreComparison['operations'] {
+  const compared = (operation: Operation, what: keyof Cost): Compared => {
+    const pairs = taken.map((round) => round.map((costs) => costs[operation][what]) as [number, number])
+    return {
+      few: figureOf(pairs.map(([few]) => few)),
+      many: figureOf(pairs.map(([, many]) => many)),
+      ratio: figureOf(pairs.map(([few, many]) => many / few)),
+    }
+  }
+  const operations = OPERATIONS.map((operation) => [
+    operation,
+    {
+      milliseconds: compared(operation, 'milliseconds'),
+      cpuMicroseconds: compared(operation, 'cpuMicroseconds'),
+    },
+  ])
+  return Object.fromEntries(operations) as StoreComparison['operations']
 }
 
 const PLACES: Record<string, (opened: AsyncDisposableStack) => Promise<Place>> = {
@@ -94,14 +139,8 @@ const PLACES: Record<string, (opened: AsyncDisposableStack) => Promise<Place>> =
   },
 }
 
-async function startFilled(
-  place: Place,
-  size: Size,
-  opened: AsyncDisposableStack,
-  say: (line: string) => void,
-): Promise<Scene> {
-  const alice = await startSendingServer({ contacts: ['bob@bob.localhost'] })
-  opened.defer(() => alice.close())
+async function startFilled(place: Place, size: Size, { opened, say }: Run): Promise<Scene> {
+  const alice = opened.adopt(await startAlice(), (server) => server.close())
   const startedAt = performance.now()
   const store = await place.open()
   await fill(store, size, alice)
@@ -114,10 +153,8 @@ async function startFilled(
   return scene
 }
 
-type Alice = Awaited<ReturnType<typeof startSendingServer>>
-
 /** Rows as the gateway itself writes them; nobody opens them. */
-async function fill(store: Store, { shares, sessions }: Size, alice: Alice): Promise<void> {
+async function fill(store: Store, { shares, sessions }: Size, alice: SendingServer): Promise<void> {
   const [now, senderDomain, instance] = [systemClock(), alice.domain, randomBytes(16).toString('hex')]
   const wish = { mode: 'self-contained', notify: false, uri: `http://apps.localhost${APP_BASE}.ocm/open` } as const
   const identified = readProvisioning(notificationOf(await alice.share(wish)))
@@ -172,70 +209,39 @@ async function untilIdle(pid: number): Promise<void> {
 
 type Scene = Awaited<ReturnType<typeof startScene>>
 
-/** The gateway as it is deployed, on a store that is full already. */
-async function startScene(opened: AsyncDisposableStack, store: string, alice: Alice) {
+/** The gateway on a store that is full already. */
+async function startScene(opened: AsyncDisposableStack, store: string, alice: SendingServer) {
   const app = opened.use(startWorker(new URL('./upstream-app.ts', import.meta.url)))
   const appPort = await messageOf<number>(app.worker)
   const folder = await mkdtemp(join(tmpdir(), 'ocm-gateway-scale-'))
   opened.defer(() => rm(folder, { recursive: true, force: true }))
-  const port = await freePort()
-  const url = `http://apps.localhost:${port}`
-  const limits = { requestsPerMinute: 1_000_000, shares: 10_000_000, sessions: 10_000_000 }
-  const config = {
-    server: {
-      publicUrl: url,
-      listen: `127.0.0.1:${port}`,
-      adminListen: '127.0.0.1:0',
-      signingKeyFile: './signing-key.json',
-      insecureLoopback: true,
-    },
-    store,
-    ocmServers: [{ domain: alice.domain, limits }],
-    webapps: [
-      {
-        name: 'bench',
-        kind: 'generic',
-        publicUrl: `${url}${APP_BASE}`,
-        upstream: `http://127.0.0.1:${appPort}${APP_BASE}`,
-      },
-    ],
-  }
-  const file = join(folder, 'gateway.yaml')
-  // JSON is YAML.
-  await writeFile(file, JSON.stringify(config))
-  const { pid } = opened.use(await startServer(process.execPath, [await build(), 'serve', '--config', file], { port }))
-  alice.pair({ integrationApi: `${url}/ocm`, launchUrl: `${url}${APP_BASE}.ocm/open`, appName: 'Bench' })
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  opened.defer(() => agent.destroy())
-  return { alice, pid, agent, at: { port, host: `apps.localhost:${port}` } }
+  const gateway = opened.use(await startGateway({ appPort, folder, store, alice }))
+  const agent = opened.adopt(new Agent({ keepAlive: true, maxSockets: 1 }), (each) => each.destroy())
+  return { ...gateway, agent }
 }
 
-async function measureOperations({ alice, pid, agent, at }: Scene): Promise<Costs> {
-  const sent: { share: SentShare; token: string; cookie: string }[] = []
-  const ask = (path: string, method: string, headers: Record<string, string>, body = '') =>
-    answerOf(agent, { ...at, path: APP_BASE + path }, method, headers, body)
+async function measureOperations({ alice, pid, port, agent, prepare, launch }: Scene): Promise<Costs> {
+  const sent: { share: SentShare; token: string; headers: Headers }[] = []
   const provisioning = await costOf(pid, REPETITIONS, async () => {
-    sent.push({ share: await alice.share({ notify: false }), token: '', cookie: '' })
+    sent.push({ share: await prepare(), token: '', headers: {} })
   })
   for (const each of sent) each.token = await alice.mintToken({ share: each.share })
-  const form = { 'content-type': 'application/x-www-form-urlencoded' }
-  const launch = await costOf(pid, REPETITIONS, async (index) => {
+  const launches = await costOf(pid, REPETITIONS, async (index) => {
     const each = sent[index]
     if (each === undefined) throw new Error('it was sent')
-    const body = new URLSearchParams({ access_token: each.token }).toString()
-    const { status, cookie } = await ask('.ocm/open', 'POST', form, body)
-    if (status !== 303) throw new Error(`a launch was answered ${status}`)
-    each.cookie = cookie
+    each.headers = (await launch(each.share, each.token)).headers
   })
   const requests = await costOf(pid, REPETITIONS * REQUESTS_EACH, async (index) => {
-    const { status } = await ask('1k', 'GET', { cookie: sent[index % sent.length]?.cookie ?? '' })
-    if (status !== 200) throw new Error(`a request was answered ${status}`)
+    const asked = request({ agent, port, path: `${APP_BASE}1k`, headers: { ...sent[index % sent.length]?.headers } })
+    const [answer] = (await once(asked.end(), 'response')) as [IncomingMessage]
+    await text(answer)
+    if (answer.statusCode !== 200) throw new Error(`a request was answered ${answer.statusCode}`)
   })
   const revocation = await costOf(pid, REPETITIONS, async (index) => {
     const { status } = await alice.revoke({ sender: alice.address, providerId: sent[index]?.share.providerId })
     if (status !== 200) throw new Error(`a revocation was answered ${status}`)
   })
-  return { provisioning, launch, request: requests, revocation }
+  return { provisioning, launch: launches, request: requests, revocation }
 }
 
 /** One after the other: the time of the middle one, and the CPU of the gateway’s process for each. */
@@ -250,29 +256,28 @@ async function costOf(pid: number, count: number, work: (index: number) => Promi
   return { milliseconds: figureOf(times).median, cpuMicroseconds: ((cpuSeconds(pid) - cpu) * 1e6) / count }
 }
 
-async function answerOf(
-  agent: Agent,
-  { host, ...to }: { port: number; host: string; path: string },
-  method: string,
-  headers: Record<string, string>,
-  body: string,
-) {
-  const sent = request({ ...to, agent, method, headers: { host, ...headers } })
-  sent.end(body)
-  const [answer] = (await once(sent, 'response')) as [IncomingMessage]
-  const [cookie = ''] = answer.headers['set-cookie'] ?? []
-  await text(answer)
-  return { status: answer.statusCode, cookie: cookie.split(';')[0] ?? '' }
+/** One table for each store: head, then a row for each operation and unit. */
+export function scaleRows({ shares, stores }: ScaleReport): Map<string, string[][]> {
+  const columns = [...shares.map((count) => `${count.toLocaleString('en')} shares`), 'ratio, round by round']
+  const tables = Object.entries(stores).map(([name, { mebibytes, operations }]): [string, string[][]] => [
+    name,
+    [
+      ['', ...columns],
+      ...OPERATIONS.flatMap((operation) => {
+        const { milliseconds, cpuMicroseconds } = operations[operation]
+        return [
+          [`${operation}, ms`, ...figuresOf(milliseconds)],
+          [`${operation}, CPU µs`, ...figuresOf(cpuMicroseconds)],
+        ]
+      }),
+      ['memory of the gateway, MiB', ...mebibytes.map((each) => each.toFixed(0)), ''],
+    ],
+  ])
+  return new Map(tables)
 }
 
-function showCosts(sizes: readonly Size[], taken: readonly (readonly Costs[])[]): string {
-  const head = ['', ...sizes.map(({ shares }) => `${shares} shares`), 'ratio, round by round']
-  const row = (operation: Operation, what: keyof Cost) => {
-    const [small = [], large = []] = taken.map((costs) => costs.map((each) => each[operation][what]))
-    const ratios = large.map((value, round) => value / (small[round] ?? 0))
-    const unit = what === 'milliseconds' ? 'median ms' : 'CPU µs'
-    return [`${operation}, ${unit}`, ...[small, large, ratios].map((samples) => showFigure(figureOf(samples)))]
-  }
-  const rows = OPERATIONS.flatMap((operation) => [row(operation, 'milliseconds'), row(operation, 'cpuMicroseconds')])
-  return showTable([head, ...rows])
+const figuresOf = ({ few, many, ratio }: Compared) => [few, many, ratio].map(showFigure)
+
+export function showScale(report: ScaleReport): string {
+  return [...scaleRows(report)].map(([store, rows]) => `${store}\n${showTable(rows)}`).join('\n\n')
 }

@@ -4,10 +4,18 @@ import { join } from 'node:path'
 import { startRedis } from '../contract/redis-server.ts'
 import { startGateway } from './gateway.ts'
 import { messageOf, startWorker } from './processes.ts'
-import { type Place, startCaddy, startConfigurableHttpProxy, startHaproxy, startNginx, type Way } from './proxies.ts'
+import {
+  type Place,
+  startBareProxy,
+  startCaddy,
+  startConfigurableHttpProxy,
+  startHaproxy,
+  startNginx,
+  type Way,
+} from './proxies.ts'
 import { startNginxWithSessions, startOauth2Proxy } from './session-proxies.ts'
 
-/** In the order of the tables: those that let everybody in, then those that look at a session. */
+/** In the order of the tables: those that let everybody in, those that look at a session, and what this gateway is built on, alone. */
 export const SUBJECTS = [
   'app',
   'nginx',
@@ -18,6 +26,7 @@ export const SUBJECTS = [
   'oauth2-proxy',
   'gateway',
   'gateway-redis',
+  'node-undici',
 ] as const
 
 export type SubjectName = (typeof SUBJECTS)[number]
@@ -66,6 +75,7 @@ const STARTS: Record<Exclude<SubjectName, 'app'>, (place: Place) => Promise<Way>
   'oauth2-proxy': startOauth2Proxy,
   gateway: startGatewaySubject,
   'gateway-redis': startGatewayWithRedis,
+  'node-undici': startBareProxy,
 }
 
 /** With one share that was provisioned and launched as usual. */
