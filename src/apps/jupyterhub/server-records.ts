@@ -20,11 +20,15 @@ export interface ServerRecord extends ShareKey {
   readonly filledAt: number | undefined
 }
 
+const OPENED_MAX = 1000
+
 export type ServerRecords = ReturnType<typeof createServerRecords>
 
 /** The workloads of one webapp: its hub users and, sealed, their tokens. */
 export function createServerRecords(webapp: string, { store, sealer }: { store: Store; sealer: Sealer }) {
   const context = (name: string) => `token of ${name} at ${webapp}`
+  /** By hub user: the token that was opened last, since every request needs it. */
+  const opened = new Map<string, { sealed: string; value: string | undefined }>()
 
   async function put({ name, senderDomain, shareId, token, filledAt }: ServerRecord): Promise<void> {
     await store.workloads.put({ webapp, name, senderDomain, shareId, data: JSON.stringify({ token, filledAt }) })
@@ -40,7 +44,10 @@ export function createServerRecords(webapp: string, { store, sealer }: { store: 
 
     list: (): Promise<Workload[]> => store.workloads.list(webapp),
 
-    delete: (name: string): Promise<void> => store.workloads.delete(webapp, name),
+    delete(name: string): Promise<void> {
+      opened.delete(name)
+      return store.workloads.delete(webapp, name)
+    },
 
     putToken(record: ServerRecord, { id, token }: MintedToken, expiresAt: number): Promise<void> {
       return put({ ...record, token: { id, sealed: sealer.seal(token, context(record.name)), expiresAt } })
@@ -48,7 +55,14 @@ export function createServerRecords(webapp: string, { store, sealer }: { store: 
 
     /** The token’s value; `undefined` when there is none, or our key is not the one it was sealed under. */
     tokenValue({ name, token }: ServerRecord): string | undefined {
-      return token && sealer.open(token.sealed, context(name))
+      if (token === undefined) return undefined
+      const { sealed } = token
+      const before = opened.get(name)
+      if (before?.sealed === sealed) return before.value
+      const value = sealer.open(sealed, context(name))
+      if (opened.size >= OPENED_MAX) opened.clear()
+      opened.set(name, { sealed, value })
+      return value
     },
   }
 }

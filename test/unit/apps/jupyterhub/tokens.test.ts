@@ -47,6 +47,17 @@ it('another token is minted before the first ends, once for all who ask, while t
   expect(await rig.app.credentials(session)).toEqual({ authorization: `token ${tokens?.get('a2')?.token}` })
 })
 
+it('a token that another process has minted is injected from then on', async () => {
+  const rig = await createRig()
+  const { session, name } = await started(rig)
+  await rig.app.credentials(session)
+  rig.clock.time += 2800
+  await rig.reopen().credentials(session)
+  const tokens = rig.hub.users.get(name)?.tokens
+  await until(() => tokens?.has('a1') === false)
+  expect(await rig.app.credentials(session)).toEqual({ authorization: `token ${tokens?.get('a2')?.token}` })
+})
+
 it('a tab that slept until the token had ended waits for the next one', async () => {
   const rig = await createRig()
   const { session, name } = await started(rig)
