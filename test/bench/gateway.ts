@@ -22,12 +22,24 @@ export function build(): Promise<string> {
 }
 
 async function compile(): Promise<string> {
+  return join(await compileInto('-p', root('tsconfig.build.json')), 'cli.js')
+}
+
+/** A module of the bench that must cost what it would cost deployed. It imports nothing of ours. @returns its path */
+export async function compileModule(name: string): Promise<string> {
+  const options = ['--ignoreConfig', '--target', 'es2024', '--module', 'nodenext', '--types', 'node', '--skipLibCheck']
+  return join(await compileInto(...options, root(`test/bench/${name}.ts`)), `${name}.js`)
+}
+
+/** @returns the folder */
+async function compileInto(...args: string[]): Promise<string> {
   const folder = root('.cache/bench')
-  const args = ['-p', root('tsconfig.build.json'), '--outDir', folder]
-  await promisify(execFile)(root('node_modules/.bin/tsc'), args).catch(({ stdout, message }) => {
-    throw new Error(`the gateway does not compile:\n${stdout || message}`)
-  })
-  return join(folder, 'cli.js')
+  await promisify(execFile)(root('node_modules/.bin/tsc'), [...args, '--outDir', folder]).catch(
+    ({ stdout, message }) => {
+      throw new Error(`tsc ${args.join(' ')}:\n${stdout || message}`)
+    },
+  )
+  return folder
 }
 
 /** What the image starts Node with. */

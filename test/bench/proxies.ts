@@ -1,9 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { stripTypeScriptTypes } from 'node:module'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../../src/demo/listen.ts'
-import { build, flagsOfImage } from './gateway.ts'
+import { compileModule, flagsOfImage } from './gateway.ts'
 import { startServer } from './processes.ts'
 import { findNginx, installCaddy, installHaproxy } from './tools.ts'
 import { APP_BASE, type Headers } from './workloads.ts'
@@ -56,12 +55,9 @@ export async function startConfigurableHttpProxy({ appPort, opened }: Place): Pr
   return { pid: opened.use(server).pid, port, headers: hostOf(port), version: manifest.version }
 }
 
-/** Beside the gateway as it is built, without its types as well. */
 export async function startBareProxy({ appPort, opened }: Place): Promise<Way> {
-  const file = join(dirname(await build()), 'bare-proxy.js')
-  await writeFile(file, stripTypeScriptTypes(await readFile(new URL('./bare-proxy.ts', import.meta.url), 'utf8')))
   const port = await freePort()
-  const args = [...(await flagsOfImage()), file, `${port}`, `${appPort}`]
+  const args = [...(await flagsOfImage()), await compileModule('bare-proxy'), `${port}`, `${appPort}`]
   const { pid } = opened.use(await startServer(process.execPath, args, { port }))
   return { pid, port, headers: hostOf(port), webSockets: false }
 }

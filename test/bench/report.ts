@@ -214,7 +214,7 @@ function scalingRows(scaling: ScalingReport): Rows {
 }
 
 function scaleSections(scale: ScaleReport): (readonly [string, Rows])[] {
-  const [few, many] = scale.shares.map((count) => count.toLocaleString('en'))
+  const [few, many] = [scale.shares.few, scale.shares.many].map((count) => count.toLocaleString('en'))
   return [...scaleRows(scale)].map(([store, rows]) => [`### ${few} shares and ${many}, in ${store}`, rows])
 }
 

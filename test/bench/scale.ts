@@ -48,22 +48,25 @@ const OPERATIONS = ['provisioning', 'launch', 'request', 'revocation'] as const
 type Operation = (typeof OPERATIONS)[number]
 type Costs = Readonly<Record<Operation, Cost>>
 
-/** With few shares and with many, and the second divided by the first, round by round. */
-interface Compared {
-  readonly few: Figure
-  readonly many: Figure
+/** The same with few shares and with many. */
+interface Pair<Value> {
+  readonly few: Value
+  readonly many: Value
+}
+
+/** And the second divided by the first, round by round. */
+interface Compared extends Pair<Figure> {
   readonly ratio: Figure
 }
 
 interface StoreComparison {
-  /** Of the gateway with few shares, and of the one with many. */
-  readonly mebibytes: readonly [number, number]
+  /** Memory of the gateway. */
+  readonly mebibytes: Pair<number>
   readonly operations: Readonly<Record<Operation, Readonly<Record<keyof Cost, Compared>>>>
 }
 
 export interface ScaleReport {
-  /** Few and many. */
-  readonly shares: readonly [number, number]
+  readonly shares: Pair<number>
   /** By the name of the store. */
   readonly stores: Readonly<Record<string, StoreComparison>>
 }
@@ -86,7 +89,7 @@ export async function measureScale(shares: number, say: (line: string) => void):
     await using opened = new AsyncDisposableStack()
     stores.push([name, await compare(start, shares, { opened, say })])
   }
-  return { shares: [SMALL.shares, shares], stores: Object.fromEntries(stores) }
+  return { shares: { few: SMALL.shares, many: shares }, stores: Object.fromEntries(stores) }
 }
 
 async function compare(
@@ -103,7 +106,7 @@ async function compare(
   for (let round = 0; round < ROUNDS; round += 1)
     taken.push([await measureOperations(few), await measureOperations(many)])
   const memoryOf = ({ pid }: Scene) => residentBytes(pid) / 2 ** 20
-  return { mebibytes: [memoryOf(few), memoryOf(many)], operations: comparisonOf(taken) }
+  return { mebibytes: { few: memoryOf(few), many: memoryOf(many) }, operations: comparisonOf(taken) }
 }
 
 function comparisonOf(taken: readonly (readonly [Costs, Costs])[]): StoreComparison['operations'] {
@@ -258,11 +261,11 @@ async function costOf(pid: number, count: number, work: (index: number) => Promi
 
 /** One table for each store: head, then a row for each operation and unit. */
 export function scaleRows({ shares, stores }: ScaleReport): Map<string, string[][]> {
-  const columns = [...shares.map((count) => `${count.toLocaleString('en')} shares`), 'ratio, round by round']
+  const counts = [shares.few, shares.many].map((count) => `${count.toLocaleString('en')} shares`)
   const tables = Object.entries(stores).map(([name, { mebibytes, operations }]): [string, string[][]] => [
     name,
     [
-      ['', ...columns],
+      ['', ...counts, 'ratio, round by round'],
       ...OPERATIONS.flatMap((operation) => {
         const { milliseconds, cpuMicroseconds } = operations[operation]
         return [
@@ -270,7 +273,7 @@ export function scaleRows({ shares, stores }: ScaleReport): Map<string, string[]
           [`${operation}, CPU µs`, ...figuresOf(cpuMicroseconds)],
         ]
       }),
-      ['memory of the gateway, MiB', ...mebibytes.map((each) => each.toFixed(0)), ''],
+      ['memory of the gateway, MiB', ...[mebibytes.few, mebibytes.many].map((each) => each.toFixed(0)), ''],
     ],
   ])
   return new Map(tables)
