@@ -44,7 +44,7 @@ const TITLES: Readonly<Record<string, string>> = {
   'oauth2-proxy': 'oauth2-proxy, Redis',
   gateway: 'this gateway, SQLite',
   'gateway-redis': 'this gateway, Redis',
-  'node-undici': 'Node and undici alone, no rules',
+  'node-undici': 'Node and undici alone',
 }
 
 export const titleOf = (name: string) => TITLES[name] ?? name
