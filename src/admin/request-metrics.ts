@@ -3,10 +3,9 @@ import type { Histogram, MetricValueWithName, Registry } from 'prom-client'
 interface Tally {
   /** How many had each status code. */
   readonly codes: Map<number, number>
-  /** How many were at most as long as each bound, and longer than the one before. */
+  /** How many were at most as long as each bound, and longer than the one before; then those that were longer than all. */
   readonly counts: number[]
   sum: number
-  count: number
 }
 
 interface About {
@@ -24,18 +23,17 @@ export function createRequestMetrics(
 ) {
   const tallies = new Map<string, Tally>()
 
-  function durationsOf(webapp: string, { counts, sum, count }: Tally): MetricValueWithName<string>[] {
+  function durationsOf(webapp: string, { counts, sum }: Tally): MetricValueWithName<string>[] {
     const { name } = duration
     let upTo = 0
-    const below = buckets.map((le, index) => {
-      upTo += counts[index] ?? 0
-      return { metricName: `${name}_bucket`, labels: { le, webapp }, value: upTo }
+    const below = counts.map((count, index) => {
+      upTo += count
+      return { metricName: `${name}_bucket`, labels: { le: buckets[index] ?? '+Inf', webapp }, value: upTo }
     })
     return [
       ...below,
-      { metricName: `${name}_bucket`, labels: { le: '+Inf', webapp }, value: count },
       { metricName: `${name}_sum`, labels: { webapp }, value: sum },
-      { metricName: `${name}_count`, labels: { webapp }, value: count },
+      { metricName: `${name}_count`, labels: { webapp }, value: upTo },
     ]
   }
 
@@ -54,13 +52,17 @@ export function createRequestMetrics(
   register(total, 'counter', totalsOf)
   register(duration, 'histogram', durationsOf)
 
+  function startTally(webapp: string): Tally {
+    const tally = { codes: new Map(), counts: [...buckets, Infinity].map(() => 0), sum: 0 }
+    tallies.set(webapp, tally)
+    return tally
+  }
+
   return {
     observe(webapp: string, code: number, seconds: number): void {
-      const tally = tallies.get(webapp) ?? { codes: new Map(), counts: buckets.map(() => 0), sum: 0, count: 0 }
-      tallies.set(webapp, tally)
+      const tally = tallies.get(webapp) ?? startTally(webapp)
       tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1)
       tally.sum += seconds
-      tally.count += 1
       let bucket = 0
       while (seconds > (buckets[bucket] ?? Infinity)) bucket += 1
       tally.counts[bucket] = (tally.counts[bucket] ?? 0) + 1

@@ -230,8 +230,9 @@ export function createProxying(
   }
 
   function interveneIn(req: IncomingMessage, session: Session, request: AppRequest, { path, query }: Target) {
+    if (app.intervene === undefined) return undefined
     const inspected = { ...request, rawPath: path, query, headers: req.headers }
-    return app.intervene?.(session, inspected, (maxBytes) => readBody(req, maxBytes))
+    return app.intervene(session, inspected, (maxBytes) => readBody(req, maxBytes))
   }
 
   /** Past the door: what is left are the rules of the share and of the app. */
@@ -250,7 +251,7 @@ export function createProxying(
       if (credentials === undefined) return startFirst(req, res, context.scope)
       const send = (intervention?: Intervention) =>
         forward(req, res, context, authenticated, credentials, onClose, intervention)
-      const intervention = app.intervene && interveneIn(req, session, request, context.target)
+      const intervention = interveneIn(req, session, request, context.target)
       return intervention === undefined ? send() : intervention.then((each) => forwardIntervened(each, send))
     })
   }

@@ -14,7 +14,9 @@ const known = new WeakMap<Grant, string>()
  * Made once for each grant, which a session keeps while nothing changes.
  */
 export function hubUserOf(grant: Grant): string {
-  const made = known.get(grant) ?? makeHubUser(grant)
+  const before = known.get(grant)
+  if (before !== undefined) return before
+  const made = makeHubUser(grant)
   known.set(grant, made)
   return made
 }
