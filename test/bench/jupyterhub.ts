@@ -8,8 +8,9 @@ import { buffer } from 'node:stream/consumers'
 import { installJupyterHub, startJupyterHub } from '../../src/demo/jupyterhub/rig.ts'
 import { type Figure, figureOf, showFigure, showTable } from './figures.ts'
 import { startGateway } from './gateway.ts'
-import { accountOf, cpuSeconds, messageOf, startWorker } from './processes.ts'
-import { APP_BASE, type Counted, type Headers, type Job } from './workloads.ts'
+import { runJob } from './measure.ts'
+import { accountOf, cpuSeconds, startWorker } from './processes.ts'
+import { APP_BASE, type Headers } from './workloads.ts'
 
 const WARM_UP_MS = 5000
 
@@ -38,11 +39,9 @@ export async function measureAssets(
   await using opened = new AsyncDisposableStack()
   const scene = await startScene(opened, say)
   const load = opened.use(startWorker(new URL('./load.ts', import.meta.url)))
-  const run = async (duration: number) => {
-    const { path, port, headers } = scene
-    load.worker.send({ workload: '100k', path, port, headers, milliseconds: duration } satisfies Job)
-    return messageOf<Counted>(load.worker)
-  }
+  const { path, port, headers } = scene
+  const run = (duration: number) =>
+    runJob(load.worker, { workload: '100k', path, port, headers, milliseconds: duration })
   await run(WARM_UP_MS)
   const taken: AssetSample[] = []
   for (let round = 0; round < samples; round += 1) {

@@ -39,14 +39,14 @@ export async function measure(
   return taken
 }
 
-async function run(
-  load: ChildProcess,
-  { port, headers }: Subject,
-  workload: WorkloadName,
-  milliseconds: number,
-): Promise<Counted> {
-  load.send({ workload, port, headers, milliseconds } satisfies Job)
+/** Has a load generator do one job. @returns what it counted */
+export function runJob(load: ChildProcess, job: Job): Promise<Counted> {
+  load.send(job)
   return messageOf<Counted>(load)
+}
+
+function run(load: ChildProcess, { port, headers }: Subject, workload: WorkloadName, milliseconds: number) {
+  return runJob(load, { workload, port, headers, milliseconds })
 }
 
 async function warm(load: ChildProcess, subject: Subject, workload: WorkloadName, warmUp: number): Promise<void> {

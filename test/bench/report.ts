@@ -5,7 +5,7 @@ import type { AssetReport } from './jupyterhub.ts'
 import type { Sample } from './measure.ts'
 import type { OperationsReport, RevocationReport } from './operations.ts'
 import { type RulesReport, rulesRows } from './rules.ts'
-import { type ScaleReport, scaleRows } from './scale.ts'
+import { type ScaleReport, scaleTables } from './scale.ts'
 import type { ScalingReport } from './scaling.ts'
 import { type WorkloadName, workloadOf } from './workloads.ts'
 
@@ -215,7 +215,7 @@ function scalingRows(scaling: ScalingReport): Rows {
 
 function scaleSections(scale: ScaleReport): (readonly [string, Rows])[] {
   const [few, many] = [scale.shares.few, scale.shares.many].map((count) => count.toLocaleString('en'))
-  return [...scaleRows(scale)].map(([store, rows]) => [`### ${few} shares and ${many}, in ${store}`, rows])
+  return scaleTables(scale).map(([store, rows]) => [`### ${few} shares and ${many}, in ${store}`, rows])
 }
 
 function markdownTable([head = [], ...rows]: Rows): string {

@@ -2,16 +2,16 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { showNumber, showTable } from './figures.ts'
-import { messageOf, startWorker } from './processes.ts'
+import { runJob } from './measure.ts'
+import { startWorker } from './processes.ts'
 import { startSubjects } from './subjects.ts'
-import type { Counted, Job } from './workloads.ts'
 
 const WARM_UP_MS = 4000
 
 /** What a request passes, by where it is written down. The first that fits is meant. */
 const PARTS: readonly (readonly [title: string, where: RegExp])[] = [
   ['address: method, path, host, client', /\/(proxy\/target|http\/(server|places|client))\.js$/],
-  ['session of the cookie', /\/(http\/authenticate|sessions\/(cookie|sessions?|session-cache|servers))\.js$/],
+  ['session of the cookie', /\/(http\/authenticate|sessions\/(cookie|sessions?|session-cache))\.js$/],
   [
     'permission of the share, same origin',
     /\/(shares\/permissions|http\/cross-site|apps\/generic\/(access|generic))\.js$/,
@@ -75,17 +75,13 @@ async function profileInto(folder: string, milliseconds: number): Promise<Window
   const [subject] = subjects
   if (subject === undefined) throw new Error('the gateway did not start')
   const { port, headers } = subject
-  const run = async (duration: number) => {
-    load.worker.send({ workload: '1k', port, headers, milliseconds: duration } satisfies Job)
-    return messageOf<Counted>(load.worker)
-  }
+  const run = (duration: number) => runJob(load.worker, { workload: '1k', port, headers, milliseconds: duration })
   await run(WARM_UP_MS)
   // The clock of hrtime is the one of the profile.
   const now = () => Number(process.hrtime.bigint() / 1000n)
   const from = now()
   const { units } = await run(milliseconds)
-  const to = now()
-  return { from, to, units }
+  return { from, to: now(), units }
 }
 
 /** @returns microseconds per unit, in the order of the parts */
@@ -94,8 +90,7 @@ export function partsOf({ nodes, startTime, samples, timeDeltas }: Profile, { fr
   const sums = new Map<string, number>(PARTS.map(([title]) => [title, 0]))
   let at = startTime
   for (const [index, id] of samples.entries()) {
-    const delta = timeDeltas[index] ?? 0
-    at += delta
+    at += timeDeltas[index] ?? 0
     const part = parts.get(id)
     if (part === undefined || at < from || at > to) continue
     // A sample stands for the time until the next one.

@@ -20,13 +20,8 @@ import { type SendingServer, startAlice, startGateway } from './gateway.ts'
 import { cpuSeconds, messageOf, residentBytes, startWorker } from './processes.ts'
 import { APP_BASE, type Headers } from './workloads.ts'
 
-/** Shares and sessions that are in the store before anything is measured. */
-interface Size {
-  readonly shares: number
-  readonly sessions: number
-}
-
-const SMALL: Size = { shares: 1_000, sessions: 100 }
+const FEW_SHARES = 1_000
+/** Of the shares that are in the store before anything is measured. */
 const SHARES_FOR_A_SESSION = 10
 const REPETITIONS = 50
 const ROUNDS = 9
@@ -89,7 +84,7 @@ export async function measureScale(shares: number, say: (line: string) => void):
     await using opened = new AsyncDisposableStack()
     stores.push([name, await compare(start, shares, { opened, say })])
   }
-  return { shares: { few: SMALL.shares, many: shares }, stores: Object.fromEntries(stores) }
+  return { shares: { few: FEW_SHARES, many: shares }, stores: Object.fromEntries(stores) }
 }
 
 async function compare(
@@ -97,9 +92,8 @@ async function compare(
   shares: number,
   run: Run,
 ): Promise<StoreComparison> {
-  const large: Size = { shares, sessions: Math.ceil(shares / SHARES_FOR_A_SESSION) }
-  const few = await startFilled(await start(run.opened), SMALL, run)
-  const many = await startFilled(await start(run.opened), large, run)
+  const few = await startFilled(await start(run.opened), FEW_SHARES, run)
+  const many = await startFilled(await start(run.opened), shares, run)
   // The first rounds compile the code.
   for (const scene of [few, many]) for (let round = 0; round < 2; round += 1) await measureOperations(scene)
   const taken: [Costs, Costs][] = []
@@ -111,21 +105,23 @@ async function compare(
 
 function comparisonOf(taken: readonly (readonly [Costs, Costs])[]): StoreComparison['operations'] {
   const compared = (operation: Operation, what: keyof Cost): Compared => {
-    const pairs = taken.map((round) => round.map((costs) => costs[operation][what]) as [number, number])
+    const pairs = taken.map(([few, many]) => [few[operation][what], many[operation][what]] as const)
     return {
       few: figureOf(pairs.map(([few]) => few)),
       many: figureOf(pairs.map(([, many]) => many)),
       ratio: figureOf(pairs.map(([few, many]) => many / few)),
     }
   }
-  const operations = OPERATIONS.map((operation) => [
-    operation,
-    {
-      milliseconds: compared(operation, 'milliseconds'),
-      cpuMicroseconds: compared(operation, 'cpuMicroseconds'),
-    },
-  ])
-  return Object.fromEntries(operations) as StoreComparison['operations']
+  const both = (operation: Operation) => ({
+    milliseconds: compared(operation, 'milliseconds'),
+    cpuMicroseconds: compared(operation, 'cpuMicroseconds'),
+  })
+  return {
+    provisioning: both('provisioning'),
+    launch: both('launch'),
+    request: both('request'),
+    revocation: both('revocation'),
+  }
 }
 
 const PLACES: Record<string, (opened: AsyncDisposableStack) => Promise<Place>> = {
@@ -142,22 +138,27 @@ const PLACES: Record<string, (opened: AsyncDisposableStack) => Promise<Place>> =
   },
 }
 
-async function startFilled(place: Place, size: Size, { opened, say }: Run): Promise<Scene> {
+async function startFilled(place: Place, shares: number, { opened, say }: Run): Promise<Scene> {
+  const sessions = Math.ceil(shares / SHARES_FOR_A_SESSION)
   const alice = opened.adopt(await startAlice(), (server) => server.close())
   const startedAt = performance.now()
   const store = await place.open()
-  await fill(store, size, alice)
+  await fill(store, { shares, sessions }, alice)
   await store.close()
   const filledAt = performance.now()
   const scene = await startScene(opened, place.url, alice)
   await untilIdle(scene.pid)
   const [filling, starting] = [filledAt - startedAt, performance.now() - filledAt].map((ms) => (ms / 1000).toFixed(0))
-  say(`${size.shares} shares, ${size.sessions} sessions: filled in ${filling} s, started and idle in ${starting} s`)
+  say(`${shares} shares, ${sessions} sessions: filled in ${filling} s, started and idle in ${starting} s`)
   return scene
 }
 
 /** Rows as the gateway itself writes them; nobody opens them. */
-async function fill(store: Store, { shares, sessions }: Size, alice: SendingServer): Promise<void> {
+async function fill(
+  store: Store,
+  { shares, sessions }: { shares: number; sessions: number },
+  alice: SendingServer,
+): Promise<void> {
   const [now, senderDomain, instance] = [systemClock(), alice.domain, randomBytes(16).toString('hex')]
   const wish = { mode: 'self-contained', notify: false, uri: `http://apps.localhost${APP_BASE}.ocm/open` } as const
   const identified = readProvisioning(notificationOf(await alice.share(wish)))
@@ -259,10 +260,10 @@ async function costOf(pid: number, count: number, work: (index: number) => Promi
   return { milliseconds: figureOf(times).median, cpuMicroseconds: ((cpuSeconds(pid) - cpu) * 1e6) / count }
 }
 
-/** One table for each store: head, then a row for each operation and unit. */
-export function scaleRows({ shares, stores }: ScaleReport): Map<string, string[][]> {
+/** One table for each store, with its name: head, then a row for each operation and unit. */
+export function scaleTables({ shares, stores }: ScaleReport): [string, string[][]][] {
   const counts = [shares.few, shares.many].map((count) => `${count.toLocaleString('en')} shares`)
-  const tables = Object.entries(stores).map(([name, { mebibytes, operations }]): [string, string[][]] => [
+  return Object.entries(stores).map(([name, { mebibytes, operations }]) => [
     name,
     [
       ['', ...counts, 'ratio, round by round'],
@@ -276,11 +277,12 @@ export function scaleRows({ shares, stores }: ScaleReport): Map<string, string[]
       ['memory of the gateway, MiB', ...[mebibytes.few, mebibytes.many].map((each) => each.toFixed(0)), ''],
     ],
   ])
-  return new Map(tables)
 }
 
 const figuresOf = ({ few, many, ratio }: Compared) => [few, many, ratio].map(showFigure)
 
 export function showScale(report: ScaleReport): string {
-  return [...scaleRows(report)].map(([store, rows]) => `${store}\n${showTable(rows)}`).join('\n\n')
+  return scaleTables(report)
+    .map(([store, rows]) => `${store}\n${showTable(rows)}`)
+    .join('\n\n')
 }

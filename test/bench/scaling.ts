@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Figure, figureOf, showFigure, showTable } from './figures.ts'
 import { startGateway } from './gateway.ts'
+import { runJob } from './measure.ts'
 import { cpuSeconds, messageOf, startWorker } from './processes.ts'
-import type { Counted, Headers, Job } from './workloads.ts'
+import type { Counted, Headers } from './workloads.ts'
 
 /** One is not enough to keep two workers busy. */
 const GENERATORS = 2
@@ -41,12 +42,7 @@ export async function measureScaling({ samples, milliseconds }: ScalingPlan): Pr
   for (const workers of WORKERS) scaled.push(await startScaled(opened, workers))
   const loads = Array.from({ length: GENERATORS }, () => opened.use(startWorker(new URL('./load.ts', import.meta.url))))
   const run = ({ port, headers }: Scaled, duration: number) =>
-    Promise.all(
-      loads.map(async ({ worker }) => {
-        worker.send({ workload: '1k', port, headers, milliseconds: duration } satisfies Job)
-        return messageOf<Counted>(worker)
-      }),
-    )
+    Promise.all(loads.map(({ worker }) => runJob(worker, { workload: '1k', port, headers, milliseconds: duration })))
   const taken = new Map<number, ScalingSample[]>(WORKERS.map((workers) => [workers, []]))
   for (const gateway of scaled) await run(gateway, WARM_UP_MS)
   for (let round = 0; round < samples; round += 1) {
