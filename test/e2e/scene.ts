@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BrowserContextOptions, FrameLocator, Page, WebSocket } from 'playwright-core'
+import type { BrowserContextOptions, FrameLocator, Page, Response, WebSocket } from 'playwright-core'
 import { expect, onTestFinished } from 'vitest'
 import { startReceivingServer } from '../../src/demo/receiving-server.ts'
 import type { Resource } from '../../src/demo/resources.ts'
@@ -89,11 +89,18 @@ export async function share(page: Page, name: string, permission: 'View' | 'Read
   await unshareButton(page, name).waitFor()
 }
 
-/** By the button of Alice’s page. @returns when her server had done it, as `performance.now()` */
+/** By the button of Alice’s page, which is a new one then. @returns when her server had done it, as `performance.now()` */
 export async function unshare(page: Page, name: string): Promise<number> {
-  const answered = page.waitForResponse((response) => response.url().endsWith('/unshare'))
-  await unshareButton(page, name).click()
-  expect((await answered).status()).toBe(303)
+  const [answeredAt] = await Promise.all([
+    page.waitForResponse((response) => response.url().endsWith('/unshare')).then(whenSeenOther),
+    page.waitForEvent('load'),
+    unshareButton(page, name).click(),
+  ])
+  return answeredAt
+}
+
+function whenSeenOther(response: Response): number {
+  expect(response.status()).toBe(303)
   return performance.now()
 }
 
