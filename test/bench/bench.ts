@@ -297,6 +297,11 @@ async function writeDocs(): Promise<void> {
   await writeFile(docs('performance.svg'), chartOf(report))
 }
 
+function countOf(option: string, text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
+  throw new Error(`--${option} takes a number, such as --${option} 1000; this is none: ${JSON.stringify(text)}`)
+}
+
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -319,13 +324,13 @@ const { values } = parseArgs({
 })
 if (values.help) say(USAGE)
 else if (values['docs-again']) await writeDocs()
-else if (values.idle)
-  say(showIdle(await measureIdle({ ...IDLE, names: ['gateway'], sockets: Number(values.idle) }, say)))
+else if (values.idle !== undefined)
+  say(showIdle(await measureIdle({ ...IDLE, names: ['gateway'], sockets: countOf('idle', values.idle) }, say)))
 else if (values.scaling) say(showScaling(await measureScaling(SCALING)))
 else if (values.jupyterhub) say(showAssets(await measureAssets(ASSETS, say)))
 else if (values.streaming) await measureStreaming(say)
 else if (values.replicas) await measureReplicas(values, say)
-else if (values.scale) say(showScale(await measureScale(Number(values.scale), say)))
+else if (values.scale !== undefined) say(showScale(await measureScale(countOf('scale', values.scale), say)))
 else if (values.rules) say(showRules(await measureRules(RULES)))
 else if (values.flood) process.exitCode = (await measureFloods(values, say)) ? 0 : 1
 else process.exitCode = await benchmark(values)

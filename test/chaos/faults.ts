@@ -15,6 +15,12 @@ export interface Fault {
 /** Seconds: within what tokens and signatures may differ by, and beyond. What is served and what is revoked must not depend on it. */
 const CLOCKS_OFF = [20, -20, 120, -120]
 
+/**
+ * On a busy machine a Sentinel may take the pause of its own process for a jump of the clock, and then rests for 30 s (TILT),
+ * or that of the new master for its death, so that a third one follows.
+ */
+const FAILOVER_SECONDS = 120
+
 type Passage = Awaited<ReturnType<typeof openPassage>>
 
 export function replicaFaults({ replicas }: Cluster, random: Random): Fault[] {
@@ -106,27 +112,21 @@ export function failovers(servers: readonly RedisServer[], random: Random, troub
     for (const server of servers) if ((await roleOf(server)) === 'master') return server
     throw new Error('there is no master')
   }
-  /** And the other replicas follow it: until then, the old one would still be a master, of those. */
-  const anotherThan = (old: RedisServer) =>
+  const others = (old: RedisServer) => servers.filter((server) => server !== old)
+  /** One of some, which must be up, with so many replicas: while others still follow the old master, it is one too. */
+  const leaderOf = (some: readonly RedisServer[], replicas: number) =>
     until(
-      'another one is the master',
+      `one leads ${replicas} others`,
       async () => {
-        for (const server of servers) {
-          if (server === old) continue
-          if ((await roleOf(server)) === 'master' && (await replicasOf(server)) === servers.length - 2) return server
+        for (const server of some) {
+          if ((await roleOf(server)) === 'master' && (await replicasOf(server)) === replicas) return server
         }
         return undefined
       },
-      20,
+      FAILOVER_SECONDS,
     )
-  const isWhole = async (server: RedisServer) =>
-    (await roleOf(server)) === 'master' && (await replicasOf(server)) === servers.length - 1
-  /**
-   * On a busy machine a Sentinel may take the pause of its own process for a jump of the clock, and then rests for 30 s (TILT),
-   * or that of the new master for its death, so that a third one follows.
-   */
-  const whole = () =>
-    until('all others follow one', async () => (await Promise.all(servers.map(isWhole))).includes(true), 120)
+  const anotherThan = (old: RedisServer) => leaderOf(others(old), servers.length - 2)
+  const whole = () => leaderOf(servers, servers.length - 1)
   return [
     {
       name: 'the master is killed',
@@ -157,12 +157,11 @@ export function failovers(servers: readonly RedisServer[], random: Random, troub
       async run() {
         const split = troubles.begin('split')
         const old = await master()
-        const others = servers.filter((server) => server !== old)
         old.pause()
         await until(
           'another one is a master',
-          async () => (await Promise.all(others.map(roleOf))).includes('master'),
-          20,
+          async () => (await Promise.all(others(old).map(roleOf))).includes('master'),
+          FAILOVER_SECONDS,
         )
         old.resume()
         await anotherThan(old)
