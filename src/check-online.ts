@@ -10,6 +10,7 @@ import { createOutbound, type Outbound } from './core/outbound.ts'
 import type { Clock } from './core/time.ts'
 import { createResources } from './resources/resources.ts'
 import { openStore } from './store/open.ts'
+import { createRecentWorkloads } from './store/recent-workloads.ts'
 import {
   type AskedPairing,
   createIntrospectionClient,
@@ -63,7 +64,17 @@ export async function checkOnline(config: GatewayConfig, now: Clock): Promise<re
   const introspection = createIntrospectionClient({ keys, outbound, signingKey, now })
   const sealer = createSealer(signingKey.key)
   const resources = createResources({ store, sealer, outbound, discover, now })
-  const apps = createApps(webapps, { outbound, store, now, events, signingKey, publicUrl, sealer, resources })
+  const apps = createApps(webapps, {
+    outbound,
+    store,
+    recentWorkloads: createRecentWorkloads(store, now),
+    now,
+    events,
+    signingKey,
+    publicUrl,
+    sealer,
+    resources,
+  })
   const peers = { outbound, discover, keys, introspection, publicUrl, keyIsOurs }
   const found = await Promise.all([
     ...ocmServers.map((pairing, index) => tryPairing(pairing, `ocmServers[${index}]`, peers)),

@@ -42,6 +42,7 @@ import { createGrants, type Grant, regrant } from './shares/grant.ts'
 import { underCeiling } from './shares/permissions.ts'
 import { createRecords } from './shares/records.ts'
 import { openStore } from './store/open.ts'
+import { createRecentWorkloads } from './store/recent-workloads.ts'
 import type { ShareKey, Workload } from './store/store.ts'
 import { timed } from './store/timed.ts'
 import { createPseudonyms } from './trust/pseudonyms.ts'
@@ -103,13 +104,15 @@ async function layFoundations(
     now,
     rateLimits: primary === undefined ? createRateLimits(now) : createSharedRateLimits(now, primary),
     records: createRecords({ store, now }),
+    recentWorkloads: createRecentWorkloads(store, now),
   }
 }
 
 /** Everything that the configuration decides, built in the order in which a request meets it. */
 function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const { server, sessions: settings, ocmServers, webapps } = config
-  const { events, store, signingKey, live, sessions, traffic, now, rateLimits, records, tracing } = foundations
+  const { events, store, recentWorkloads, signingKey, live, sessions, traffic, now, rateLimits, records, tracing } =
+    foundations
   const { insecureLoopback, publicUrl } = server
   const { failuresPerMinute } = server.limits
   const { cookiePrefix } = settings
@@ -126,7 +129,7 @@ function buildRooms(config: GatewayConfig, foundations: Foundations) {
   const grants = createGrants({ records, now })
   const sealer = createSealer(signingKey.key, signingKey.further)
   const resources = createResources({ store, sealer, outbound, discover, now })
-  const tools = { outbound, store, now, events, signingKey, publicUrl, sealer, resources }
+  const tools = { outbound, store, recentWorkloads, now, events, signingKey, publicUrl, sealer, resources }
   const apps = createApps(webapps, tools)
   const places = createPlaces(server, apps)
   const { sites } = places

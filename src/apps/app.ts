@@ -10,6 +10,7 @@ import type { Resources } from '../resources/resources.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Grant } from '../shares/grant.ts'
 import type { Share } from '../shares/share.ts'
+import type { RecentWorkloads } from '../store/recent-workloads.ts'
 import type { Store, Workload } from '../store/store.ts'
 import type { Sealer } from '../trust/sealer.ts'
 import type { SigningKey } from '../trust/signing-key.ts'
@@ -235,6 +236,7 @@ export interface App {
 export interface AppTools {
   readonly outbound: Outbound
   readonly store: Store
+  readonly recentWorkloads: RecentWorkloads
   readonly now: Clock
   readonly events: Events
   readonly signingKey: SigningKey

@@ -1,19 +1,13 @@
 import type { Clock } from '../core/time.ts'
+import { createRecent } from '../store/recent.ts'
 import type { EndedSession, SessionRow } from '../store/store.ts'
 import type { Session } from './session.ts'
 
 const SESSIONS_MAX = 10_000
 
-/** A read that is under way. */
-interface Reader {
-  readonly idHash: string
-  changed: boolean
-}
-
-interface Entry {
+interface Held {
   readonly data: string
   readonly session: Session
-  readonly readAt: number
 }
 
 /**
@@ -24,61 +18,40 @@ interface Entry {
  * @param hearing whether such a call would come; while it would not, nothing is believed
  */
 export function createSessionCache(freshSeconds: number, now: Clock, hearing: () => boolean = () => true) {
-  const entries = new Map<string, Entry>()
-  const readers = new Set<Reader>()
+  const recent = createRecent<Held>({ max: SESSIONS_MAX, freshSeconds, now, hearing })
 
   function parse(row: SessionRow): Session {
-    const held = entries.get(row.idHash)
-    return held?.data === row.data ? { ...held.session, deadline: row.deadline } : sessionOf(row)
-  }
-
-  function keep(entry: Entry): void {
-    const { idHash } = entry.session
-    entries.delete(idHash)
-    if (entries.size >= SESSIONS_MAX) entries.delete(entries.keys().next().value ?? '')
-    entries.set(idHash, entry)
+    const last = recent.last(row.idHash)
+    return last?.data === row.data ? { ...last.session, deadline: row.deadline } : sessionOf(row)
   }
 
   return {
     /** A session that lives and was read a moment ago. */
     get(idHash: string): Session | undefined {
-      const entry = entries.get(idHash)
-      if (entry === undefined || !hearing()) return undefined
-      const time = now()
-      return time < entry.readAt + freshSeconds && time < entry.session.deadline ? entry.session : undefined
+      const session = recent.get(idHash)?.session
+      return session !== undefined && now() < session.deadline ? session : undefined
     },
 
     /**
-     * Reads a row, and again when the session changed meanwhile, or may have: the row may be from before, and whoever ended
-     * the session has already cut the connections that he found.
+     * Reads a row, and again when the session changed meanwhile, or may have: whoever ended it has already cut the
+     * connections that he found.
      */
     async read(
       idHash: string,
       get: () => Promise<SessionRow | EndedSession | undefined>,
     ): Promise<Session | EndedSession | undefined> {
-      for (;;) {
-        const heard = hearing()
-        const readAt = heard ? now() : Number.NEGATIVE_INFINITY
-        const reader: Reader = { idHash, changed: false }
-        readers.add(reader)
-        const row = await get().finally(() => readers.delete(reader))
-        if (reader.changed || (!heard && hearing())) continue
-        if (row?.state !== 'live') return row
-        const session = parse(row)
-        keep({ data: row.data, session, readAt })
-        return session
-      }
+      let ended: EndedSession | undefined
+      const live = await recent.read(idHash, async () => {
+        const row = await get()
+        if (row?.state === 'live') return { data: row.data, session: parse(row) }
+        ended = row
+        return undefined
+      })
+      return live?.session ?? ended
     },
 
-    forget(idHash: string): void {
-      for (const reader of readers) reader.changed ||= reader.idHash === idHash
-      entries.delete(idHash)
-    },
-
-    forgetAll(): void {
-      for (const reader of readers) reader.changed = true
-      entries.clear()
-    },
+    forget: recent.forget,
+    forgetAll: recent.forgetAll,
   }
 }
 

@@ -29,7 +29,7 @@ export function createMemoryStore({ now }: { now: Clock }): Store {
   return {
     shares: createShares(answer, now),
     sessions: createSessions(answer, now, tell),
-    workloads: createWorkloads(answer),
+    workloads: createWorkloads(answer, tell),
     notes: createNotes(answer, now),
     bus,
     lock: createLocalLock(),
@@ -130,12 +130,22 @@ function createSessions(answer: Answer, now: Clock, tell: Tell): SessionStore {
   }
 }
 
-function createWorkloads(answer: Answer): WorkloadStore {
+function createWorkloads(answer: Answer, tell: Tell): WorkloadStore {
   const workloads = new Map<string, Workload>()
+  const changed = (webapp: string, name: string) => tell({ type: 'workload.changed', webapp, name })
   return {
-    put: (workload) => answer(() => void workloads.set(joined(workload.webapp, workload.name), workload)),
+    put: (workload) =>
+      answer(() => {
+        const { webapp, name } = workload
+        workloads.set(joined(webapp, name), workload)
+        changed(webapp, name)
+      }),
     get: (webapp, name) => answer(() => workloads.get(joined(webapp, name))),
-    delete: (webapp, name) => answer(() => void workloads.delete(joined(webapp, name))),
+    delete: (webapp, name) =>
+      answer(() => {
+        workloads.delete(joined(webapp, name))
+        changed(webapp, name)
+      }),
     list: (webapp) => answer(() => [...workloads.values()].filter((workload) => workload.webapp === webapp)),
   }
 }

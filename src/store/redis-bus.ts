@@ -19,7 +19,7 @@ type Publish = (sender: string, message: string) => Promise<readonly string[] | 
 export interface RedisBus {
   readonly bus: Bus
   /** Resolves when every process has heard the message, or believes nothing any more. */
-  tell(message: Extract<BusMessage, { idHash: string }>, publish: Publish): Promise<boolean>
+  tell(message: Exclude<BusMessage, { type: 'missed' | 'share.again' }>, publish: Publish): Promise<boolean>
   /** To the listeners of this process. */
   tellHere(message: BusMessage): void
   close(): Promise<void>

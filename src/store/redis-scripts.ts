@@ -147,6 +147,22 @@ if ttl ~= '' then redis.call('PEXPIRE', session, ttl) end
 return { row, tell(sender, message) }`,
     },
 
+    putWorkload: {
+      numberOfKeys: 1,
+      lua: `${MAKES}${TELL}
+local name, written, sender, message = unpack(ARGV)
+redis.call('HSET', KEYS[1], name, written)
+return tell(sender, message)`,
+    },
+
+    deleteWorkload: {
+      numberOfKeys: 1,
+      lua: `${GOES_ON}${TELL}
+local name, sender, message = unpack(ARGV)
+redis.call('HDEL', KEYS[1], name)
+return tell(sender, message)`,
+    },
+
     putNote: {
       numberOfKeys: 4,
       lua: `${MAKES}${FORGET_NOTES}

@@ -62,7 +62,7 @@ async function open(client: Client, subscriber: Client, { address, now, warn }: 
   return {
     shares: createShares(client, { now, reads, replicated, redo, writtenAgain }),
     sessions: createSessions(client, { now, bus, reads, replicated, redo }),
-    workloads: createWorkloads(client, ask),
+    workloads: createWorkloads(client, ask, bus),
     notes: createNotes(client, ask, now),
     bus: { ...bus.bus, hearing: () => redo.settled() && bus.bus.hearing() },
     lock: createRedisLock(client, subscriber, ask, db),

@@ -49,7 +49,7 @@ export function openSqliteStore(file: string, { now, beside, among }: Options): 
   return {
     shares: createShares(database, now, write),
     sessions: createSessions(database, now, { write, tell }),
-    workloads: createWorkloads(database, write),
+    workloads: createWorkloads(database, { write, tell }),
     notes: createNotes(database, now, write),
     bus,
     lock,
@@ -283,7 +283,7 @@ function createSessions(
   }
 }
 
-function createWorkloads(database: Database, write: Write): WorkloadStore {
+function createWorkloads(database: Database, { write, tell }: Pick<WorkerBus, 'write' | 'tell'>): WorkloadStore {
   const upsert = database.prepare<Workload>(
     `INSERT INTO workloads VALUES (:webapp, :name, :senderDomain, :shareId, :data)
      ON CONFLICT DO UPDATE SET senderDomain = :senderDomain, shareId = :shareId, data = :data`,
@@ -295,10 +295,18 @@ function createWorkloads(database: Database, write: Write): WorkloadStore {
     'DELETE FROM workloads WHERE webapp = :webapp AND name = :name',
   )
   const list = database.prepare<{ webapp: string }, Workload>('SELECT * FROM workloads WHERE webapp = :webapp')
+  async function change(webapp: string, name: string, work: () => unknown): Promise<void> {
+    // As an object: a promise would be waited for within the turn.
+    const { told } = await write(() => {
+      work()
+      return { told: tell({ type: 'workload.changed', webapp, name }) }
+    })
+    await answering(() => told)
+  }
   return {
-    put: (workload) => write(() => void upsert.run(workload)),
+    put: (workload) => change(workload.webapp, workload.name, () => upsert.run(workload)),
     get: (webapp, name) => answering(() => select.get({ webapp, name })),
-    delete: (webapp, name) => write(() => void remove.run({ webapp, name })),
+    delete: (webapp, name) => change(webapp, name, () => remove.run({ webapp, name })),
     list: (webapp) => answering(() => list.all({ webapp })),
   }
 }

@@ -128,6 +128,7 @@ export interface Workload extends ShareKey {
   readonly data: string
 }
 
+/** Workloads. `put` and `delete` tell `workload.changed`. */
 export interface WorkloadStore {
   put(workload: Workload): Promise<void>
   get(webapp: string, name: string): Promise<Workload | undefined>
@@ -161,21 +162,23 @@ export interface NoteStore {
   sweep(now: number): Promise<void>
 }
 
-/** What every process on the same store hears of a session, from the very operation that ended or changed it. */
+/** What every process on the same store hears of a session or a workload, from the very operation that ended or changed it. */
 export type BusMessage =
   | { readonly type: 'session.ended'; readonly idHash: string; readonly reason: string }
   | { readonly type: 'session.changed'; readonly idHash: string; readonly cut: boolean }
-  /** Messages may have been lost, and may be until `hearing` says otherwise: what is known of any session may be from before. */
+  /** It may also be new, be gone, or never have been there. */
+  | { readonly type: 'workload.changed'; readonly webapp: string; readonly name: string }
+  /** Messages may have been lost, and may be until `hearing` says otherwise: what is known of anything may be from before. */
   | { readonly type: 'missed' }
   /** The store had lost this share for a while, maybe, and has it again: its sessions may not fit it. Told in one process. */
   | ({ readonly type: 'share.again' } & ShareKey)
 
 /**
- * Tells what happens to sessions. When `sessions.end` or `sessions.update` resolves, every listener of every process has
- * heard of it, or knows that it hears nothing.
+ * Tells what happens to sessions and workloads. When the operation resolves that did it, every listener of every process
+ * has heard of it, or knows that it hears nothing.
  */
 export interface Bus {
-  /** Whether this process hears everything. While it does not, only the store knows what a session is. */
+  /** Whether this process hears everything. While it does not, only the store knows what is. */
   hearing(): boolean
   /**
    * Resolves when every listener of every process has heard what was told before, by whomever, or knows that it hears

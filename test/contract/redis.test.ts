@@ -150,6 +150,11 @@ describe('the bus in Redis', () => {
       expect(heard).toEqual(['session.changed'])
       await here.sessions.end({ ...ENDED, idHash }, { keepUntil: START + 60 })
       expect(heard).toEqual(['session.changed', 'session.ended'])
+      heard.length = 0
+      await here.workloads.put({ ...KEY, webapp: 'notebooks', name: 'server-1', data: '{}' })
+      expect(heard).toEqual(['workload.changed'])
+      await here.workloads.delete('notebooks', 'server-1')
+      expect(heard).toEqual(['workload.changed', 'workload.changed'])
     }
   })
 

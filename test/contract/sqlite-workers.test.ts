@@ -84,7 +84,7 @@ storeContract('sqlite, one of two workers', async () => {
 })
 
 describe('workers on one SQLite file', () => {
-  it('have all heard of the end of a session when it resolves, and of nothing else', async () => {
+  it('have all heard of what ends or changes when it resolves, and of nothing else', async () => {
     const kept = keepFile()
     const [here, there, beside] = await Promise.all([forkWorker(kept), forkWorker(kept), forkWorker(kept)])
     for (let round = 0; round < 50; round += 1) {
@@ -94,6 +94,10 @@ describe('workers on one SQLite file', () => {
       for (const each of [there, beside]) expect(await each.heard()).toEqual(['session.changed'])
       await here.run('sessions.end', { ...ENDED, idHash }, REMAINDER)
       for (const each of [there, beside]) expect(await each.heard()).toEqual(['session.ended'])
+      await here.run('workloads.put', { ...KEY, webapp: 'notebooks', name: 'server-1', data: '{}' })
+      for (const each of [there, beside]) expect(await each.heard()).toEqual(['workload.changed'])
+      await here.run('workloads.delete', 'notebooks', 'server-1')
+      for (const each of [there, beside]) expect(await each.heard()).toEqual(['workload.changed'])
     }
   })
 

@@ -618,6 +618,19 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>) {
       expect(heard).toEqual([ended])
     })
 
+    it('tells of a workload when it is put, put again or deleted, before the operation resolves', async () => {
+      const { store } = await opened()
+      const heard: BusMessage[] = []
+      store.bus.subscribe((message) => heard.push(message))
+      const changed: BusMessage = { type: 'workload.changed', webapp: 'notebooks', name: 'server-1' }
+      await store.workloads.put(workload())
+      expect(heard.splice(0)).toEqual([changed])
+      await store.workloads.put(workload({ data: '{}' }))
+      expect(heard.splice(0)).toEqual([changed])
+      await store.workloads.delete('notebooks', 'server-1')
+      expect(heard).toEqual([changed])
+    })
+
     it('counts a listener that subscribed twice as two', async () => {
       const { store } = await opened()
       const heard: BusMessage[] = []

@@ -1,3 +1,4 @@
+import { andThen } from '../../core/awaitable.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { defineAppKind, type ForwardPolicy } from '../app.ts'
 import { matches } from '../matching.ts'
@@ -56,10 +57,10 @@ export const jupyterhub = defineAppKind<JupyterhubOptions>({
       },
       intervene: servers.intervene,
       describe: servers.describe,
-      async credentials({ grant }) {
-        const token = await servers.token(hubUserOf(grant))
-        return token === undefined ? undefined : { authorization: `token ${token}` }
-      },
+      credentials: ({ grant }) =>
+        andThen(servers.token(hubUserOf(grant)), (token) =>
+          token === undefined ? undefined : { authorization: `token ${token}` },
+        ),
       async lost({ grant, scope }) {
         return (await servers.forgetIfGone(hubUserOf(grant))) ? `${scope}.ocm/starting` : undefined
       },

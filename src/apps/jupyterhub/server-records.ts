@@ -1,5 +1,6 @@
-import type { ShareKey, Store, Workload } from '../../store/store.ts'
-import type { Sealer } from '../../trust/sealer.ts'
+import { type Awaitable, andThen } from '../../core/awaitable.ts'
+import type { ShareKey, Workload } from '../../store/store.ts'
+import type { AppTools } from '../app.ts'
 import type { MintedToken } from './hub-client.ts'
 
 /** A minted token as it is kept: its value sealed. */
@@ -20,15 +21,23 @@ export interface ServerRecord extends ShareKey {
   readonly filledAt: number | undefined
 }
 
-const OPENED_MAX = 1000
-
 export type ServerRecords = ReturnType<typeof createServerRecords>
 
 /** The workloads of one webapp: its hub users and, sealed, their tokens. */
-export function createServerRecords(webapp: string, { store, sealer }: { store: Store; sealer: Sealer }) {
+export function createServerRecords(
+  webapp: string,
+  { store, recentWorkloads, sealer }: Pick<AppTools, 'store' | 'recentWorkloads' | 'sealer'>,
+) {
   const context = (name: string) => `token of ${name} at ${webapp}`
-  /** By hub user: the token that was opened last, since every request needs it. */
-  const opened = new Map<string, { sealed: string; value: string | undefined }>()
+  const read = new WeakMap<Workload, ServerRecord>()
+  const opened = new WeakMap<KeptToken, { readonly value: string | undefined }>()
+
+  /** One record for one workload. */
+  function recordOf(workload: Workload): ServerRecord {
+    const record = read.get(workload) ?? parsed(workload)
+    read.set(workload, record)
+    return record
+  }
 
   async function put({ name, senderDomain, shareId, token, filledAt }: ServerRecord): Promise<void> {
     await store.workloads.put({ webapp, name, senderDomain, shareId, data: JSON.stringify({ token, filledAt }) })
@@ -39,15 +48,16 @@ export function createServerRecords(webapp: string, { store, sealer }: { store: 
 
     async get(name: string): Promise<ServerRecord | undefined> {
       const workload = await store.workloads.get(webapp, name)
-      return workload && recordOf(workload)
+      return workload && parsed(workload)
     },
+
+    /** As `get`, but at once while nothing changes: for requests. Who changes a record has to `get` it. */
+    recent: (name: string): Awaitable<ServerRecord | undefined> =>
+      andThen(recentWorkloads(webapp, name), (workload) => workload && recordOf(workload)),
 
     list: (): Promise<Workload[]> => store.workloads.list(webapp),
 
-    delete(name: string): Promise<void> {
-      opened.delete(name)
-      return store.workloads.delete(webapp, name)
-    },
+    delete: (name: string): Promise<void> => store.workloads.delete(webapp, name),
 
     putToken(record: ServerRecord, { id, token }: MintedToken, expiresAt: number): Promise<void> {
       return put({ ...record, token: { id, sealed: sealer.seal(token, context(record.name)), expiresAt } })
@@ -56,18 +66,14 @@ export function createServerRecords(webapp: string, { store, sealer }: { store: 
     /** The token’s value; `undefined` when there is none, or our key is not the one it was sealed under. */
     tokenValue({ name, token }: ServerRecord): string | undefined {
       if (token === undefined) return undefined
-      const { sealed } = token
-      const before = opened.get(name)
-      if (before?.sealed === sealed) return before.value
-      const value = sealer.open(sealed, context(name))
-      if (opened.size >= OPENED_MAX) opened.clear()
-      opened.set(name, { sealed, value })
-      return value
+      const known = opened.get(token) ?? { value: sealer.open(token.sealed, context(name)) }
+      opened.set(token, known)
+      return known.value
     },
   }
 }
 
-function recordOf({ name, senderDomain, shareId, data }: Workload): ServerRecord {
+function parsed({ name, senderDomain, shareId, data }: Workload): ServerRecord {
   const { token, filledAt } = JSON.parse(data) as Pick<ServerRecord, 'token' | 'filledAt'>
   return { name, senderDomain, shareId, token, filledAt }
 }

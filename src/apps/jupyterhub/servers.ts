@@ -35,7 +35,7 @@ export type Servers = ReturnType<typeof createServers>
 export function createServers(
   configured: Webapp<JupyterhubOptions>,
   hub: HubClient,
-  tools: Pick<AppTools, 'store' | 'sealer' | 'now' | 'events' | 'outbound' | 'resources'>,
+  tools: Pick<AppTools, 'store' | 'recentWorkloads' | 'sealer' | 'now' | 'events' | 'outbound' | 'resources'>,
 ) {
   const { name: webapp, options } = configured
   const { store, now, events } = tools

@@ -1,3 +1,4 @@
+import { type Awaitable, andThen } from '../../core/awaitable.ts'
 import { asGatewayError } from '../../core/errors.ts'
 import type { Clock } from '../../core/time.ts'
 import type { HubClient } from './hub-client.ts'
@@ -54,6 +55,15 @@ export function createTokens({ hub, records, now, exclusively }: TokenParts) {
     }
   }
 
+  function current(record: ServerRecord | undefined): Awaitable<string | undefined> {
+    if (record?.token === undefined || record.filledAt === undefined) return undefined
+    const { name } = record
+    if (secondsLeft(record) <= 0) return renewedLate(name)
+    // A failure shows when the token has ended; every request until then tries anew.
+    if (secondsLeft(record) <= RENEW_BEFORE_SECONDS) renewOnce(name).catch(() => {})
+    return records.tokenValue(record)
+  }
+
   return {
     mint,
 
@@ -62,14 +72,7 @@ export function createTokens({ hub, records, now, exclusively }: TokenParts) {
      *
      * @returns `undefined` when the server was not started, was stopped, or has not got its content yet
      */
-    async value(name: string): Promise<string | undefined> {
-      const record = await records.get(name)
-      if (record?.token === undefined || record.filledAt === undefined) return undefined
-      if (secondsLeft(record) <= 0) return renewedLate(name)
-      // A failure shows when the token has ended; every request until then tries anew.
-      if (secondsLeft(record) <= RENEW_BEFORE_SECONDS) renewOnce(name).catch(() => {})
-      return records.tokenValue(record)
-    },
+    value: (name: string): Awaitable<string | undefined> => andThen(records.recent(name), current),
 
     isValid: (record: ServerRecord): boolean => secondsLeft(record) > 0 && records.tokenValue(record) !== undefined,
   }

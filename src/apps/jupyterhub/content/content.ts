@@ -1,4 +1,5 @@
 import type { Webapp } from '../../../config/schema.ts'
+import type { Awaitable } from '../../../core/awaitable.ts'
 import { asGatewayError } from '../../../core/errors.ts'
 import type { Session } from '../../../sessions/session.ts'
 import type { Grant } from '../../../shares/grant.ts'
@@ -26,7 +27,7 @@ const NOTICE_SECONDS = 60
 
 interface ContentTools extends Pick<AppTools, 'store' | 'now' | 'events' | 'outbound' | 'resources'> {
   /** The token of a running server whose content is there. */
-  readonly tokenOf: (name: string) => Promise<string | undefined>
+  readonly tokenOf: (name: string) => Awaitable<string | undefined>
 }
 
 /** What a start of a server is told about its content. */

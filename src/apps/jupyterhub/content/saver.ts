@@ -1,3 +1,4 @@
+import type { Awaitable } from '../../../core/awaitable.ts'
 import { GatewayError } from '../../../core/errors.ts'
 import type { Events } from '../../../core/events.ts'
 import type { Clock } from '../../../core/time.ts'
@@ -26,7 +27,7 @@ interface SaverParts {
   readonly now: Clock
   readonly events: Events
   readonly contentsOf: (name: string, token: string) => Contents
-  readonly tokenOf: (name: string) => Promise<string | undefined>
+  readonly tokenOf: (name: string) => Awaitable<string | undefined>
 }
 
 /** Brings queued changes back to the sender’s side: one home at a time by one process, again and again until it worked. */

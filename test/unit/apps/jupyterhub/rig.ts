@@ -10,6 +10,7 @@ import { createOutbound } from '../../../../src/core/outbound.ts'
 import { Secret } from '../../../../src/core/secret.ts'
 import type { Session } from '../../../../src/sessions/session.ts'
 import { createMemoryStore } from '../../../../src/store/memory.ts'
+import { createRecentWorkloads } from '../../../../src/store/recent-workloads.ts'
 import { createSealer } from '../../../../src/trust/sealer.ts'
 import { SERVICE_TOKEN, startFakeHub } from './fake-hub.ts'
 
@@ -30,7 +31,9 @@ export async function createRig(options: Record<string, unknown> = {}) {
   const told: { event: string; fields: Readonly<Record<string, unknown>> }[] = []
   const events = createEvents(createLog({ level: 'silent', destination: new Writable() }))
   events.observe((event, fields) => void told.push({ event, fields }))
-  const tools = { outbound, store: createMemoryStore({ now }), now, events, sealer: createSealer(privateKey) }
+  const store = createMemoryStore({ now })
+  const recentWorkloads = createRecentWorkloads(store, now)
+  const tools = { outbound, store, recentWorkloads, now, events, sealer: createSealer(privateKey) }
   const open = () => jupyterhub.create(webappAt(hub.url, options), tools as unknown as AppTools)
   return { hub, clock, told, tools, app: open(), reopen: open }
 }

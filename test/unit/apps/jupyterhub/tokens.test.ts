@@ -20,6 +20,14 @@ it('the minted token is injected, also after a restart of the gateway, and lies 
   expect(JSON.stringify(await rig.tools.store.workloads.list('notebooks'))).not.toContain(minted?.token)
 })
 
+it('the token is there at once while nothing changes, and the store is not asked', async () => {
+  const rig = await createRig()
+  const { session } = await started(rig)
+  const credentials = await rig.app.credentials(session)
+  await rig.tools.store.close()
+  expect(rig.app.credentials(session)).toEqual(credentials)
+})
+
 it('a token sealed under another key counts as none, and is still deleted when another is minted', async () => {
   const rig = await createRig()
   const { session, name } = await started(rig)
