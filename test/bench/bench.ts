@@ -22,7 +22,7 @@ import { redisVersion } from './tools.ts'
 import { type WorkloadName, workloadOf } from './workloads.ts'
 
 /** The gateway’s CPU time per request or message, as a share of configurable-http-proxy’s, may be this much. */
-const BOUNDS: Partial<Record<WorkloadName, number>> = { '1k': 0.95, '100k': 0.95, echo: 1.3 }
+const BOUNDS: Partial<Record<WorkloadName, number>> = { '1k': 0.8, '100k': 0.8, echo: 1.3 }
 
 /** Ratios of single rounds that lie further apart than this (as a share of their median) say more of the machine than of the subjects. */
 const NOISY_SPREAD = 0.3
