@@ -15,6 +15,9 @@ export interface Sample {
 }
 
 export interface Plan {
+  /** How often all subjects are started anew. */
+  readonly starts: number
+  /** Of each start. */
   readonly samples: number
   readonly milliseconds: number
   /** Requests that each subject answers before the first sample, so that its code is compiled. */
@@ -28,7 +31,7 @@ export async function measure(
   load: ChildProcess,
   subjects: readonly Subject[],
   workload: WorkloadName,
-  { samples, milliseconds, warmUp }: Plan,
+  { samples, milliseconds, warmUp }: Omit<Plan, 'starts'>,
 ): Promise<Record<string, Sample[]>> {
   const taken: Record<string, Sample[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]))
   const { warmUpShare } = workloadOf(workload)

@@ -24,7 +24,8 @@ function reportWith(gateway: number): Report {
   return {
     machine: { processor: 'A processor', cores: 2, node: 'v24.0.0' },
     versions: { nginx: '1.22.1' },
-    samples: 7,
+    starts: 3,
+    samples: 3,
     workloads: [{ workload: '1k', figures, ratios }],
   }
 }

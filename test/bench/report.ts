@@ -14,6 +14,8 @@ export interface Report {
   readonly machine: { readonly processor: string; readonly cores: number; readonly node: string }
   /** Of each subject that is a program of its own. */
   readonly versions: Readonly<Record<string, string>>
+  /** How often all was started anew, and how many samples were taken each time. */
+  readonly starts: number
   readonly samples: number
   readonly workloads: readonly WorkloadReport[]
   readonly fixedRate?: FixedRateReport
@@ -99,11 +101,11 @@ export function markdownOf(report: Report): string {
     .join('\n\n')
 }
 
-function machineOf({ machine: { processor, cores, node }, versions, samples }: Report): string {
+function machineOf({ machine: { processor, cores, node }, versions, starts, samples }: Report): string {
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version.replace(/^v/, '')}`)
   return (
     `Measured on ${cores} cores of “${processor}”, which the load generator, the app and the proxy share, with Node ${node.replace(/^v/, '')}; ` +
-    `${programs.join(', ')}. Medians of ${samples} alternating samples, in brackets the smallest and the largest.`
+    `${programs.join(', ')}. Medians of ${starts * samples} alternating samples (all programs were started ${starts} times), in brackets the smallest and the largest.`
   )
 }
 
