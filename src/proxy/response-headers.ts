@@ -1,4 +1,5 @@
 import type { ForwardPolicy, Mount } from '../apps/app.ts'
+import { remembered } from '../core/remembered.ts'
 import { connectionNamed } from './request-headers.ts'
 
 export interface ResponseRules {
@@ -90,16 +91,10 @@ export function responseHeaders(raw: readonly string[], rules: ResponseRules): s
   return headers
 }
 
-const directives = new WeakMap<readonly string[], string>()
-
 /** Made once for each list: a session keeps its own. */
-export function frameAncestorsDirective(sources: readonly string[]): string {
-  const made = directives.get(sources)
-  if (made !== undefined) return made
-  const directive = `frame-ancestors ${sources.length === 0 ? "'none'" : sources.join(' ')}`
-  directives.set(sources, directive)
-  return directive
-}
+export const frameAncestorsDirective = remembered(
+  (sources: readonly string[]) => `frame-ancestors ${sources.length === 0 ? "'none'" : sources.join(' ')}`,
+)
 
 /** A policy list (CSP 3 §2.2): in each policy `frame-ancestors` is ours, reports stay with the app’s origin, the rest stays. */
 function framePolicy(value: string, frameAncestors: readonly string[]): string {

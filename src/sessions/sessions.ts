@@ -64,7 +64,7 @@ export function createSessions(
       if (store.bus.hearing()) void prove().catch(() => {})
       return
     }
-    if (message.type === 'share.again' || message.type === 'workload.changed') return
+    if (!('idHash' in message)) return
     cache.forget(message.idHash)
     if (message.type === 'session.ended' || message.cut) live.cut(message.idHash)
   })

@@ -7,26 +7,24 @@ const keyOfWebapp = (webapp: string) => keyOf('workloads', webapp)
 
 /** All of a webapp in one hash, until they are deleted: what was started must be stopped, however late. */
 export function createWorkloads(client: Client, ask: Ask, bus: RedisBus): WorkloadStore {
+  const change = (webapp: string, name: string, run: (sender: string, message: string) => Promise<unknown>) =>
+    ask(async () => {
+      const publish = async (sender: string, message: string) => (await run(sender, message)) as string[]
+      await bus.tell({ type: 'workload.changed', webapp, name }, publish)
+    })
   return {
-    put: (workload) =>
-      ask(async () => {
-        const { webapp, name } = workload
-        await bus.tell({ type: 'workload.changed', webapp, name }, async (sender, message) => {
-          const written = JSON.stringify(workload)
-          return (await client.putWorkload(keyOfWebapp(webapp), name, written, sender, message)) as string[]
-        })
-      }),
+    put: (workload) => {
+      const { webapp, name } = workload
+      const written = JSON.stringify(workload)
+      return change(webapp, name, (...telling) => client.putWorkload(keyOfWebapp(webapp), name, written, ...telling))
+    },
     get: (webapp, name) =>
       ask(async () => {
         const written = await client.hget(keyOfWebapp(webapp), name)
         return written === null ? undefined : (JSON.parse(written) as Workload)
       }),
     delete: (webapp, name) =>
-      ask(async () => {
-        await bus.tell({ type: 'workload.changed', webapp, name }, async (sender, message) => {
-          return (await client.deleteWorkload(keyOfWebapp(webapp), name, sender, message)) as string[]
-        })
-      }),
+      change(webapp, name, (...telling) => client.deleteWorkload(keyOfWebapp(webapp), name, ...telling)),
     list: (webapp) =>
       ask(async () => (await client.hvals(keyOfWebapp(webapp))).map((written) => JSON.parse(written) as Workload)),
   }

@@ -13,26 +13,27 @@ import { APP_BASE, type Headers } from './workloads.ts'
 
 const root = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
-let built: Promise<string> | undefined
-
-/** What is deployed: without its types, since Node keeps the stripper in memory and pays for that in every collection. Once per run. */
-export function build(): Promise<string> {
-  built ??= compile()
-  return built
-}
-
-async function compile(): Promise<string> {
-  return join(await compileInto('-p', root('tsconfig.build.json')), 'cli.js')
+/** What is deployed: without its types, since Node keeps the stripper in memory and pays for that in every collection. */
+export async function build(): Promise<string> {
+  return join(await compileOnce('-p', root('tsconfig.build.json')), 'cli.js')
 }
 
 /** A module of the bench that must cost what it would cost deployed. It imports nothing of ours. @returns its path */
 export async function compileModule(name: string): Promise<string> {
   const options = ['--ignoreConfig', '--target', 'es2024', '--module', 'nodenext', '--types', 'node', '--skipLibCheck']
-  return join(await compileInto(...options, root(`test/bench/${name}.ts`)), `${name}.js`)
+  return join(await compileOnce(...options, root(`test/bench/${name}.ts`)), `${name}.js`)
 }
 
-/** @returns the folder */
-async function compileInto(...args: string[]): Promise<string> {
+const compiled = new Map<string, Promise<string>>()
+
+/** Once per run. @returns the folder */
+function compileOnce(...args: string[]): Promise<string> {
+  const folder = compiled.get(args.join(' ')) ?? compile(args)
+  compiled.set(args.join(' '), folder)
+  return folder
+}
+
+async function compile(args: readonly string[]): Promise<string> {
   const folder = root('.cache/bench')
   await promisify(execFile)(root('node_modules/.bin/tsc'), [...args, '--outDir', folder]).catch(
     ({ stdout, message }) => {

@@ -11,7 +11,7 @@ const WARM_UP_MS = 4000
 /** What a request passes, by where it is written down. The first that fits is meant. */
 const PARTS: readonly (readonly [title: string, where: RegExp])[] = [
   ['address: method, path, host, client', /\/(proxy\/target|http\/(server|places|client))\.js$/],
-  ['session of the cookie', /\/(http\/authenticate|sessions\/(cookie|sessions?|session-cache))\.js$/],
+  ['session of the cookie', /\/(http\/authenticate|sessions\/(cookie|sessions?|session-cache)|store\/recent)\.js$/],
   [
     'permission of the share, same origin',
     /\/(shares\/permissions|http\/cross-site|apps\/generic\/(access|generic))\.js$/,

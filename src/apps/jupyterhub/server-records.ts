@@ -1,4 +1,5 @@
 import { type Awaitable, andThen } from '../../core/awaitable.ts'
+import { remembered } from '../../core/remembered.ts'
 import type { ShareKey, Workload } from '../../store/store.ts'
 import type { AppTools } from '../app.ts'
 import type { MintedToken } from './hub-client.ts'
@@ -29,15 +30,8 @@ export function createServerRecords(
   { store, recentWorkloads, sealer }: Pick<AppTools, 'store' | 'recentWorkloads' | 'sealer'>,
 ) {
   const context = (name: string) => `token of ${name} at ${webapp}`
-  const read = new WeakMap<Workload, ServerRecord>()
-  const opened = new WeakMap<KeptToken, { readonly value: string | undefined }>()
-
-  /** One record for one workload. */
-  function recordOf(workload: Workload): ServerRecord {
-    const record = read.get(workload) ?? parsed(workload)
-    read.set(workload, record)
-    return record
-  }
+  /** One record for one workload, so that its token is opened once. */
+  const recordOf = remembered(parsed)
 
   async function put({ name, senderDomain, shareId, token, filledAt }: ServerRecord): Promise<void> {
     await store.workloads.put({ webapp, name, senderDomain, shareId, data: JSON.stringify({ token, filledAt }) })
@@ -48,7 +42,7 @@ export function createServerRecords(
 
     async get(name: string): Promise<ServerRecord | undefined> {
       const workload = await store.workloads.get(webapp, name)
-      return workload && parsed(workload)
+      return workload && recordOf(workload)
     },
 
     /** As `get`, but at once while nothing changes: for requests. Who changes a record has to `get` it. */
@@ -64,12 +58,9 @@ export function createServerRecords(
     },
 
     /** The token’s value; `undefined` when there is none, or our key is not the one it was sealed under. */
-    tokenValue({ name, token }: ServerRecord): string | undefined {
-      if (token === undefined) return undefined
-      const known = opened.get(token) ?? { value: sealer.open(token.sealed, context(name)) }
-      opened.set(token, known)
-      return known.value
-    },
+    tokenValue: remembered(({ name, token }: ServerRecord): string | undefined =>
+      token === undefined ? undefined : sealer.open(token.sealed, context(name)),
+    ),
   }
 }
 
